@@ -1,0 +1,62 @@
+# The way to work on trustpool. Tools are pinned here and run by their version, so that whoever imports a package of this module does not inherit them.
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+BUF           := github.com/bufbuild/buf/cmd/buf@v1.75.0
+GOTESTSUM     := gotest.tools/gotestsum@v1.13.0
+export GOLANGCI_LINT GOVULNCHECK BUF GOTESTSUM
+
+COMMANDS := trustpool-agent trustpoolctl
+VERSION  := $(shell git describe --tags --always --dirty --match 'v[0-9]*' 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X github.com/trustpool/trustpool/cmd/internal/daemon.Version=$(VERSION)
+DURATION ?= 60s
+
+PART := .ci/part
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check check-mod check-lint check-vulns check-proto generate fuzz bench clean need-go
+
+help: ## Lists these targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: need-go ## Builds the static binaries into build/.
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o build/ $(COMMANDS:%=./cmd/%)
+
+demo: need-go ## Shows the main job on a simulated node: one trusted launch and two that are refused.
+	@.ci/packages swtpm
+	@$(MAKE) --no-print-directory build
+	@.ci/demo
+
+test: need-go ## Runs all the tests, with the race detector.
+	@$(PART) packages .ci/packages gcc swtpm tpm2-tools
+	@$(PART) test .ci/test
+
+check: check-mod check-lint check-vulns check-proto ## Runs the linters, the vulnerability check and the checks of the contract and its generated code.
+
+check-mod: need-go
+	@$(PART) mod go mod tidy -diff
+
+check-lint: need-go
+	@$(PART) lint go run $(GOLANGCI_LINT) run
+
+check-vulns: need-go
+	@$(PART) vulns .ci/vulns
+
+check-proto: need-go
+	@$(PART) proto .ci/proto
+
+generate: need-go ## Writes the generated code anew from proto/.
+	go run $(BUF) generate
+
+fuzz: need-go ## Runs every fuzz function in turn, each for DURATION (60s).
+	@.ci/fuzz $(DURATION)
+
+bench: need-go ## Runs the benchmarks.
+	@.ci/packages swtpm
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean: ## Removes build/.
+	rm -rf build
+
+need-go:
+	@.ci/need-go
