@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"net/url"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+)
+
+// Role is what a caller may do.
+type Role string
+
+// The roles.
+const (
+	RoleQuote Role = "quote" // ask for quotes and capabilities
+	RoleRaw   Role = "raw"   // have the bare nonce signed
+)
+
+func roles() []Role {
+	return []Role{RoleQuote, RoleRaw}
+}
+
+// Caller is who makes a call.
+type Caller struct {
+	// Identity is the name that a rule matched, as dns:NAME or uri:URI; "unix" for local callers; for a caller without rule the first name of its
+	// certificate.
+	Identity string
+	// Address is where the call came from.
+	Address string
+
+	roles []Role
+}
+
+// Has says whether the caller has the role.
+func (c Caller) Has(role Role) bool {
+	return slices.Contains(c.roles, role)
+}
+
+// identify finds out who calls. Whoever comes without TLS came by the unix socket, whose file mode decided already: New allows nothing else.
+func identify(ctx context.Context, rules []ClientRule) Caller {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return Caller{}
+	}
+
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		if p.Addr.Network() != "unix" {
+			return Caller{Address: p.Addr.String()}
+		}
+
+		return Caller{Identity: "unix", Address: "unix", roles: roles()}
+	}
+
+	caller := Caller{Address: p.Addr.String()}
+	if len(info.State.VerifiedChains) == 0 {
+		return caller
+	}
+
+	return rolesOf(info.State.PeerCertificates[0], rules, caller)
+}
+
+// rolesOf gives the caller the roles of all rules that match a name of its certificate.
+func rolesOf(certificate *x509.Certificate, rules []ClientRule, caller Caller) Caller {
+	names := namesOf(certificate)
+	if len(names) > 0 {
+		caller.Identity = names[0]
+	}
+
+	for _, rule := range rules {
+		for _, name := range names {
+			if !slices.Contains(rule.SAN, name) {
+				continue
+			}
+
+			if len(caller.roles) == 0 {
+				caller.Identity = name
+			}
+
+			caller.roles = append(caller.roles, rule.Roles...)
+
+			break
+		}
+	}
+
+	return caller
+}
+
+// namesOf returns the names of a certificate as rules write them.
+func namesOf(certificate *x509.Certificate) []string {
+	var names []string
+	for _, name := range certificate.DNSNames {
+		names = append(names, "dns:"+strings.ToLower(name))
+	}
+
+	for _, uri := range certificate.URIs {
+		names = append(names, "uri:"+(*url.URL).String(uri))
+	}
+
+	return names
+}
+
+type callerKey struct{}
+
+// callerOf returns who makes this call, as authorize found out.
+func callerOf(ctx context.Context) Caller {
+	caller, _ := ctx.Value(callerKey{}).(Caller)
+
+	return caller
+}
+
+// needed returns the role that a method needs. A method that is not listed can't be called.
+func needed(method string) (Role, bool) {
+	switch method {
+	case agentv1.QuoteService_Quote_FullMethodName, agentv1.QuoteService_GetCapabilities_FullMethodName:
+		return RoleQuote, true
+	default:
+		return "", false
+	}
+}
+
+// authorize lets a call through if its caller has the role that the method needs. Health checks need no more than a certificate.
+func authorize(rules []ClientRule) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		caller := identify(ctx, rules)
+
+		if !strings.HasPrefix(info.FullMethod, "/grpc.health.v1.Health/") {
+			role, known := needed(info.FullMethod)
+			if !known || !caller.Has(role) {
+				return nil, refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+			}
+		}
+
+		return handler(context.WithValue(ctx, callerKey{}, caller), request)
+	}
+}

@@ -1,0 +1,219 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/trustpool/trustpool/agent/internal/tpm"
+)
+
+// Config is the agent's configuration file, /etc/trustpool-agent/agent.yaml. Keys that are not named here are refused.
+type Config struct {
+	TPM    TPMConfig    `yaml:"tpm"`
+	Listen ListenConfig `yaml:"listen"`
+	TLS    TLSConfig    `yaml:"tls"`
+	// Clients say who may call what. A caller without a rule is refused. There is no default.
+	Clients []ClientRule `yaml:"clients"`
+	// Logs are the event logs to serve. Default: none.
+	Logs  []LogConfig `yaml:"logs"`
+	Admin AdminConfig `yaml:"admin"`
+}
+
+// TPMConfig says which TPM to use and how.
+type TPMConfig struct {
+	// Device is the kernel's resource manager, or a unix socket that carries the same frames. Default: /dev/tpmrm0.
+	Device string `yaml:"device"`
+	// Queue is how many callers may wait for the TPM at a time; more are told to come again. Default: 64.
+	Queue int      `yaml:"queue"`
+	AK    AKConfig `yaml:"ak"`
+}
+
+// AKConfig is the attestation key.
+type AKConfig struct {
+	// Algorithm is ecdsa-p256, ecdsa-p384 or rsa-2048. Default: ecdsa-p256, the fastest on nearly all TPMs.
+	Algorithm tpm.KeyAlgorithm `yaml:"algorithm"`
+	// Handle is the persistent handle where the key sits. An object of somebody else there is never overwritten. Default: 0x81018100.
+	Handle uint32 `yaml:"handle"`
+}
+
+// ListenConfig says where callers come in.
+type ListenConfig struct {
+	// Address is host:port for mutual TLS. Default: :9443. Empty: none.
+	Address string `yaml:"address"`
+	// Unix is the path of a socket for local tools. Whoever may open it has the roles quote and raw. Default: none.
+	Unix string `yaml:"unix"`
+}
+
+// TLSConfig names the files for mutual TLS 1.3. All three are needed if listen.address is set.
+type TLSConfig struct {
+	// Certificate is this node's certificate chain (PEM), Key its private key (PEM).
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	// ClientCA holds the certificates (PEM) of the authorities that sign callers' certificates.
+	ClientCA string `yaml:"client_ca"`
+}
+
+// ClientRule gives roles to the callers whose certificate has one of the names.
+type ClientRule struct {
+	// SAN lists names as they stand in the certificate: dns:NAME or uri:URI.
+	SAN []string `yaml:"san"`
+	// Roles are quote (may ask for quotes) and raw (may have the bare nonce signed).
+	Roles []Role `yaml:"roles"`
+}
+
+// LogConfig is one event log.
+type LogConfig struct {
+	// Source is the name that callers use for it: letters, digits and dashes, at most 32.
+	Source string `yaml:"source"`
+	// Path is the file.
+	Path string `yaml:"path"`
+}
+
+// AdminConfig is the listener for the operator's own tools: metrics.
+type AdminConfig struct {
+	// Address is host:port without TLS. Default: 127.0.0.1:9444. Empty: none.
+	Address string `yaml:"address"`
+}
+
+// DefaultConfig returns the defaults that a file is read over.
+func DefaultConfig() Config {
+	return Config{
+		TPM:    TPMConfig{Device: "/dev/tpmrm0", Queue: 64, AK: AKConfig{Algorithm: tpm.ECDSAP256, Handle: uint32(tpm.DefaultHandle)}},
+		Listen: ListenConfig{Address: ":9443"},
+		Admin:  AdminConfig{Address: "127.0.0.1:9444"},
+	}
+}
+
+// problems collects what is wrong with a config, as `path.to.key: what is wrong, what to write`.
+type problems []error
+
+func (p *problems) add(key, format string, args ...any) {
+	*p = append(*p, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+}
+
+// Validate reports all that is wrong, each on a line of its own.
+func (c Config) Validate() error {
+	var p problems
+
+	c.TPM.validate(&p)
+	c.validateListen(&p)
+	c.validateClients(&p)
+	c.validateLogs(&p)
+
+	if c.Admin.Address != "" {
+		checkAddress(&p, "admin.address", c.Admin.Address)
+	}
+
+	return errors.Join(p...)
+}
+
+func (c TPMConfig) validate(p *problems) {
+	if !filepath.IsAbs(c.Device) {
+		p.add("tpm.device", "%q is not an absolute path; write /dev/tpmrm0", c.Device)
+	}
+
+	if c.Queue < 1 || c.Queue > 4096 {
+		p.add("tpm.queue", "%d is out of range; write a number from 1 to 4096", c.Queue)
+	}
+
+	if !slices.Contains(tpm.KeyAlgorithms(), c.AK.Algorithm) {
+		p.add("tpm.ak.algorithm", "%q is not known; write one of %v", c.AK.Algorithm, tpm.KeyAlgorithms())
+	}
+
+	// TPM 2.0 Part 2, 7.4: persistent objects of the owner have handles 0x81000000 to 0x817FFFFF.
+	if h := tpm2.TPMHandle(c.AK.Handle); h < 0x81000000 || h > 0x817FFFFF {
+		p.add("tpm.ak.handle", "0x%08x is not an owner's persistent handle; write one from 0x81000000 to 0x817FFFFF", c.AK.Handle)
+	}
+}
+
+func (c Config) validateListen(p *problems) {
+	if c.Listen.Address == "" && c.Listen.Unix == "" {
+		p.add("listen", "nobody could call; write an address, or a path for unix")
+	}
+
+	if c.Listen.Unix != "" && !filepath.IsAbs(c.Listen.Unix) {
+		p.add("listen.unix", "%q is not an absolute path; write one", c.Listen.Unix)
+	}
+
+	if c.Listen.Address == "" {
+		return
+	}
+
+	checkAddress(p, "listen.address", c.Listen.Address)
+
+	for key, file := range map[string]string{"certificate": c.TLS.Certificate, "key": c.TLS.Key, "client_ca": c.TLS.ClientCA} {
+		if file == "" {
+			p.add("tls."+key, "missing; mutual TLS needs it, write the path of a PEM file")
+		}
+	}
+
+	if len(c.Clients) == 0 {
+		p.add("clients", "empty, so that every caller would be refused; write at least one rule {san: [dns:NAME], roles: [quote]}")
+	}
+}
+
+func (c Config) validateClients(p *problems) {
+	for i, rule := range c.Clients {
+		key := fmt.Sprintf("clients[%d]", i)
+
+		if len(rule.SAN) == 0 {
+			p.add(key+".san", "empty; write names as dns:NAME or uri:URI")
+		}
+
+		for _, san := range rule.SAN {
+			if kind, name, ok := strings.Cut(san, ":"); !ok || name == "" || kind != "dns" && kind != "uri" {
+				p.add(key+".san", "%q is not a name; write dns:NAME or uri:URI", san)
+			}
+		}
+
+		if len(rule.Roles) == 0 {
+			p.add(key+".roles", "empty; write one or more of %v", roles())
+		}
+
+		for _, role := range rule.Roles {
+			if !slices.Contains(roles(), role) {
+				p.add(key+".roles", "%q is not known; write one or more of %v", role, roles())
+			}
+		}
+	}
+}
+
+func (c Config) validateLogs(p *problems) {
+	seen := make(map[string]bool)
+
+	for i, log := range c.Logs {
+		key := fmt.Sprintf("logs[%d]", i)
+
+		if !isSourceName(log.Source) {
+			p.add(key+".source", "%q is not a name; write 1 to 32 small letters, digits and dashes", log.Source)
+		}
+
+		if seen[log.Source] {
+			p.add(key+".source", "%q is there already; give each log its own name", log.Source)
+		}
+
+		seen[log.Source] = true
+
+		if !filepath.IsAbs(log.Path) {
+			p.add(key+".path", "%q is not an absolute path; write one", log.Path)
+		}
+	}
+}
+
+func checkAddress(p *problems, key, address string) {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		p.add(key, "%v; write host:port, e.g. 127.0.0.1:9443", err)
+	}
+}
+
+func isSourceName(s string) bool {
+	isAllowed := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }
+
+	return len(s) >= 1 && len(s) <= 32 && !strings.ContainsFunc(s, func(r rune) bool { return !isAllowed(r) })
+}

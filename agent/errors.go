@@ -1,0 +1,166 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/trustpool/trustpool/agent/internal/tpm"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+)
+
+// ErrorDomain is the domain of ErrorInfo in all refusals.
+const ErrorDomain = "trustpool"
+
+// refusal is an error as a caller gets it. What the agent's own operator should know besides goes to the log, never into it.
+type refusal struct {
+	reason   agentv1.ErrorReason
+	metadata map[string]string
+}
+
+// answer is how a reason is told.
+type answer struct {
+	code    codes.Code
+	message string
+	retry   time.Duration
+}
+
+// answerTo is the one table of what callers are told.
+func answerTo(reason agentv1.ErrorReason) answer {
+	switch reason {
+	case agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_SHORT:
+		return answer{codes.InvalidArgument, "the nonce is too short: send at least 16 fresh random bytes", 0}
+	case agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_LONG:
+		return answer{codes.InvalidArgument, "the nonce is too long for this TPM: send at most max_nonce_size bytes (see GetCapabilities)", 0}
+	case agentv1.ErrorReason_ERROR_REASON_NONCE_RESERVED:
+		return answer{codes.InvalidArgument, "34-byte nonces that begin with 7B 01, 7B 02 or 7B 03 are reserved: send other random bytes, 32 are enough", 0}
+	case agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNSPECIFIED:
+		return answer{codes.InvalidArgument, "bind_mode is not set: choose one of bind_modes (see GetCapabilities)", 0}
+	case agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNKNOWN:
+		return answer{codes.InvalidArgument, "bind_mode is not known to this agent: choose one of bind_modes (see GetCapabilities)", 0}
+	case agentv1.ErrorReason_ERROR_REASON_SELECTION_EMPTY:
+		return answer{codes.InvalidArgument, "a PCR selection names no PCR: name at least one, or send no selection at all for sha256:17,18,19", 0}
+	case agentv1.ErrorReason_ERROR_REASON_PCR_OUT_OF_RANGE:
+		return answer{codes.InvalidArgument, "a PCR index is out of range: PCRs are 0 to 23", 0}
+	case agentv1.ErrorReason_ERROR_REASON_SELECTION_REPEATED:
+		return answer{codes.InvalidArgument, "a bank or a PCR is selected twice: send one selection a bank and each PCR once", 0}
+	case agentv1.ErrorReason_ERROR_REASON_BANK_UNKNOWN:
+		return answer{codes.InvalidArgument, "hash_algo is not known: choose one of pcr_banks (see GetCapabilities)", 0}
+	case agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE:
+		return answer{codes.FailedPrecondition, "this bank is not active in the node's TPM: choose one of pcr_banks (see GetCapabilities), or activate it in the firmware setup", 0}
+	case agentv1.ErrorReason_ERROR_REASON_LOG_SOURCE_UNKNOWN:
+		return answer{codes.InvalidArgument, "a log source is not known: choose from log_sources (see GetCapabilities)", 0}
+	case agentv1.ErrorReason_ERROR_REASON_LOG_REQUEST_INVALID:
+		return answer{codes.InvalidArgument, "a log request is wrong: name each source once, known_digest is empty or a SHA-256 of 32 bytes", 0}
+	case agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING:
+		return answer{codes.PermissionDenied, "this identity may not do that: ask the node's operator for a rule under clients", 0}
+	case agentv1.ErrorReason_ERROR_REASON_QUEUE_FULL:
+		return answer{codes.ResourceExhausted, "too many callers wait for the TPM: try again later", time.Second}
+	case agentv1.ErrorReason_ERROR_REASON_TPM_BUSY:
+		return answer{codes.Unavailable, "the TPM is busy with something else: try again later", time.Second}
+	case agentv1.ErrorReason_ERROR_REASON_TPM_ABSENT:
+		return answer{codes.Unavailable, "the agent can't reach the TPM and keeps trying: try again later, or look at the agent's log on the node", 5 * time.Second}
+	case agentv1.ErrorReason_ERROR_REASON_PCR_RACE:
+		return answer{codes.Aborted, "the PCRs changed while they were quoted: try again", 100 * time.Millisecond}
+	case agentv1.ErrorReason_ERROR_REASON_HANDLE_TAKEN:
+		return answer{codes.FailedPrecondition, "another object sits at the AK's handle: the node's operator has to choose another tpm.ak.handle", 0}
+	case agentv1.ErrorReason_ERROR_REASON_HIERARCHY_DISABLED:
+		return answer{codes.FailedPrecondition, "the TPM's endorsement hierarchy is switched off: enable it in the node's firmware setup", 0}
+	case agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED:
+		return answer{codes.FailedPrecondition, "the node's AK is not the one that it was: its operator has to look why", 0}
+	case agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:
+		return answer{codes.Unavailable, "the agent is shutting down: try again later", 5 * time.Second}
+	default:
+		return answer{codes.Internal, "the TPM refused the command: the node's operator finds the reason in the agent's log", 0}
+	}
+}
+
+// refuse returns the refusal for a reason, with metadata as pairs of key and value.
+func refuse(reason agentv1.ErrorReason, metadata ...string) error {
+	r := &refusal{reason: reason}
+
+	for i := 0; i+1 < len(metadata); i += 2 {
+		if r.metadata == nil {
+			r.metadata = make(map[string]string)
+		}
+
+		r.metadata[metadata[i]] = metadata[i+1]
+	}
+
+	return r
+}
+
+// Error implements error.
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%s: %s", reasonName(r.reason), answerTo(r.reason).message)
+}
+
+// GRPCStatus makes gRPC send the refusal with its details.
+func (r *refusal) GRPCStatus() *status.Status {
+	a := answerTo(r.reason)
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Domain: ErrorDomain, Reason: reasonName(r.reason), Metadata: r.metadata}}
+
+	if a.retry > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(a.retry)})
+	}
+
+	plain := status.New(a.code, a.message)
+
+	detailed, err := plain.WithDetails(details...)
+	if err != nil {
+		return plain
+	}
+
+	return detailed
+}
+
+// reasonName returns the reason as it stands in ErrorInfo.
+func reasonName(reason agentv1.ErrorReason) string {
+	return strings.TrimPrefix(reason.String(), "ERROR_REASON_")
+}
+
+// reasonOf finds the reason for an error of the TPM's owner.
+func reasonOf(err error) agentv1.ErrorReason {
+	for _, known := range []struct {
+		err    error
+		reason agentv1.ErrorReason
+	}{
+		{tpm.ErrQueueFull, agentv1.ErrorReason_ERROR_REASON_QUEUE_FULL},
+		{tpm.ErrAKInvalidated, agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED},
+		{tpm.ErrHandleTaken, agentv1.ErrorReason_ERROR_REASON_HANDLE_TAKEN},
+		{tpm.ErrHierarchyDisabled, agentv1.ErrorReason_ERROR_REASON_HIERARCHY_DISABLED},
+		{tpm.ErrBankInactive, agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE},
+		{tpm.ErrNonceTooLong, agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_LONG},
+		{tpm.ErrPCRRace, agentv1.ErrorReason_ERROR_REASON_PCR_RACE},
+		{tpm.ErrBusy, agentv1.ErrorReason_ERROR_REASON_TPM_BUSY},
+		{tpm.ErrAbsent, agentv1.ErrorReason_ERROR_REASON_TPM_ABSENT},
+	} {
+		if errors.Is(err, known.err) {
+			return known.reason
+		}
+	}
+
+	return agentv1.ErrorReason_ERROR_REASON_TPM_FAILED
+}
+
+// edgeError turns an error into what a caller may see.
+func edgeError(err error) error {
+	var r *refusal
+
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return status.FromContextError(err).Err()
+	default:
+		return refuse(reasonOf(err))
+	}
+}

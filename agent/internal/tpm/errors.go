@@ -1,0 +1,25 @@
+package tpm
+
+import "errors"
+
+// What a caller of Quote may have to tell apart. Other errors are the TPM's own (tpm2.TPMRC) or a programming mistake.
+var (
+	// ErrAbsent says that the TPM can't be reached now; Run keeps trying.
+	ErrAbsent = errors.New("TPM not reachable")
+	// ErrQueueFull says that too many callers wait already.
+	ErrQueueFull = errors.New("too many callers wait for the TPM")
+	// ErrBusy says that the TPM kept asking for a retry.
+	ErrBusy = errors.New("TPM busy")
+	// ErrPCRRace says that PCRs kept changing between reading and signing.
+	ErrPCRRace = errors.New("PCRs keep changing")
+	// ErrBankInactive says that a selected bank is not allocated in this TPM.
+	ErrBankInactive = errors.New("PCR bank not active")
+	// ErrNonceTooLong says that the TPM refuses so many bytes of extraData.
+	ErrNonceTooLong = errors.New("nonce too long for this TPM")
+	// ErrHandleTaken says that the AK's handle holds somebody else's object.
+	ErrHandleTaken = errors.New("AK handle holds another object")
+	// ErrHierarchyDisabled says that the endorsement hierarchy is switched off.
+	ErrHierarchyDisabled = errors.New("endorsement hierarchy disabled")
+	// ErrAKInvalidated says that the key which signed is not the AK.
+	ErrAKInvalidated = errors.New("AK is not the one that was set up")
+)

@@ -1,0 +1,194 @@
+package tpm
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// quoteRounds is how often a quote is made anew because PCRs moved under it.
+const quoteRounds = 3
+
+// Quote is a signed quote together with the PCR values whose digest it signs.
+type Quote struct {
+	// Quoted is TPMS_ATTEST, Signature TPMT_SIGNATURE, as the TPM gave them.
+	Quoted, Signature []byte
+	// Banks are the values, in the order of the selections.
+	Banks []Bank
+	// AK is the key that signed.
+	AK *AK
+}
+
+// Quote signs extraData and the selected PCRs. It waits for its turn at the TPM as long as ctx allows.
+//
+// Errors: those of this package, ctx's own, or the TPM's.
+func (t *TPM) Quote(ctx context.Context, extraData []byte, selections []Selection) (*Quote, error) {
+	var quote *Quote
+
+	err := t.use(ctx, func(s *session) error {
+		var err error
+		quote, err = s.quote(extraData, selections)
+
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("quoting: %w", err)
+	}
+
+	return quote, nil
+}
+
+// quote costs one TPM command as long as the PCRs are what they were at the last quote, which for PCR 17-19 is the rule: the kept values are proven by the
+// signed digest. Otherwise the PCRs are read and compared with the same quote, and only then is another one made.
+func (s *session) quote(extraData []byte, selections []Selection) (*Quote, error) {
+	if err := s.checkRequest(extraData, selections); err != nil {
+		return nil, err
+	}
+
+	for range quoteRounds {
+		response, err := s.sign(extraData, selections)
+		if err != nil {
+			return nil, err
+		}
+
+		banks, err := s.match(response.attest.pcrDigest, selections)
+		if err != nil {
+			return nil, err
+		}
+
+		if banks != nil {
+			return &Quote{Quoted: response.quoted, Signature: response.signature, Banks: banks, AK: s.ak}, nil
+		}
+	}
+
+	return nil, ErrPCRRace
+}
+
+func (s *session) checkRequest(extraData []byte, selections []Selection) error {
+	if len(extraData) > s.properties.MaxNonce {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrNonceTooLong, len(extraData), s.properties.MaxNonce)
+	}
+
+	for _, selection := range selections {
+		if !slices.Contains(s.properties.Banks, selection.Bank) {
+			return fmt.Errorf("%w: %s", ErrBankInactive, BankName(selection.Bank))
+		}
+	}
+
+	return nil
+}
+
+// match returns values whose digest is the signed one: the kept ones, or those read now. Nil, if neither.
+func (s *session) match(signed []byte, selections []Selection) ([]Bank, error) {
+	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(s.ak.hash, banks), signed) {
+		return banks, nil
+	}
+
+	if err := s.readPCRs(selections); err != nil {
+		return nil, err
+	}
+
+	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(s.ak.hash, banks), signed) {
+		return banks, nil
+	}
+
+	return nil, nil
+}
+
+// signed is one response of TPM2_Quote.
+type signed struct {
+	quoted, signature []byte
+	attest            attest
+}
+
+// attest is what the agent checks of a TPMS_ATTEST.
+type attest struct {
+	pcrDigest []byte
+}
+
+// sign performs TPM2_Quote (TPM 2.0 Part 3, 18.4) and makes sure that the answer is to this question.
+func (s *session) sign(extraData []byte, selections []Selection) (*signed, error) {
+	selection := list(selections)
+
+	response, err := tpm2.Quote{
+		SignHandle: tpm2.AuthHandle{
+			Handle: s.ak.Handle,
+			Name:   tpm2.TPM2BName{Buffer: s.ak.Name},
+			Auth:   tpm2.PasswordAuth(nil),
+		},
+		QualifyingData: tpm2.TPM2BData{Buffer: extraData},
+		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+		PCRSelect:      selection,
+	}.Execute(s.line)
+	if err != nil {
+		return nil, s.signError(err, extraData)
+	}
+
+	quoted := response.Quoted.Bytes()
+
+	checked, err := s.checkAttest(quoted, extraData, selection)
+	if err != nil {
+		return nil, err
+	}
+
+	return &signed{quoted: quoted, signature: tpm2.Marshal(response.Signature), attest: checked}, nil
+}
+
+// signError gives the TPM's refusals of a quote the names that callers know.
+func (s *session) signError(err error, extraData []byte) error {
+	var format1 tpm2.TPMFmt1Error
+
+	if errors.Is(err, tpm2.TPMRCSize) && errors.As(err, &format1) {
+		// The first parameter is qualifyingData: this TPM takes less than it announced.
+		if isParameter, index := format1.Parameter(); isParameter && index == 1 {
+			s.properties.MaxNonce = len(extraData) - 1
+			s.publish()
+
+			return fmt.Errorf("%w: %d bytes refused", ErrNonceTooLong, len(extraData))
+		}
+	}
+
+	if errors.Is(err, tpm2.TPMRCHandle) {
+		// The key is gone from its handle, as after TPM2_Clear.
+		s.stale = true
+
+		return fmt.Errorf("%w: no key at 0x%08x", ErrAKInvalidated, s.ak.Handle)
+	}
+
+	return err
+}
+
+// checkAttest compares what was signed with what was asked. With a password session the TPM does not check the key's Name, so whatever was put at
+// the AK's handle would sign in the AK's name: only qualifiedSigner tells.
+func (s *session) checkAttest(quoted, extraData []byte, selection tpm2.TPMLPCRSelection) (attest, error) {
+	parsed, err := tpm2.Unmarshal[tpm2.TPMSAttest](quoted)
+	if err != nil {
+		return attest{}, fmt.Errorf("parsing TPMS_ATTEST: %w", err)
+	}
+
+	if subtle.ConstantTimeCompare(parsed.QualifiedSigner.Buffer, s.ak.qualifiedName) != 1 {
+		s.stale = true
+
+		return attest{}, ErrAKInvalidated
+	}
+
+	if !bytes.Equal(parsed.ExtraData.Buffer, extraData) {
+		return attest{}, errors.New("the TPM signed another nonce")
+	}
+
+	info, err := parsed.Attested.Quote()
+	if err != nil {
+		return attest{}, fmt.Errorf("parsing TPMS_QUOTE_INFO: %w", err)
+	}
+
+	if !bytes.Equal(tpm2.Marshal(info.PCRSelect), tpm2.Marshal(selection)) {
+		return attest{}, errors.New("the TPM signed another PCR selection")
+	}
+
+	return attest{pcrDigest: info.PCRDigest.Buffer}, nil
+}

@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what the agent counts. Label values come from closed sets: reasons of refusal and TPM response codes that are retried.
+type metrics struct {
+	quotes  *prometheus.CounterVec
+	seconds prometheus.Histogram
+	retries *prometheus.CounterVec
+	ready   prometheus.Gauge
+}
+
+func newMetrics(registerer prometheus.Registerer) *metrics {
+	m := &metrics{
+		quotes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trustpool_agent_quotes_total",
+			Help: "Calls of Quote by result: ok, or the reason of the refusal.",
+		}, []string{"result"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "trustpool_agent_quote_duration_seconds",
+			Help:    "How long calls of Quote took that were not refused, from request to reply.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trustpool_agent_tpm_retries_total",
+			Help: "TPM commands that were repeated because the TPM asked for it, by response code.",
+		}, []string{"code"}),
+		ready: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "trustpool_agent_ready",
+			Help: "1 if quotes can be made now, else 0.",
+		}),
+	}
+	registerer.MustRegister(m.quotes, m.seconds, m.retries, m.ready)
+
+	return m
+}
+
+// quoted counts one call.
+func (m *metrics) quoted(result string, took time.Duration) {
+	m.quotes.WithLabelValues(result).Inc()
+
+	if result == "ok" {
+		m.seconds.Observe(took.Seconds())
+	}
+}
+
+// retried counts one repeated command.
+func (m *metrics) retried(code tpm2.TPMRC) {
+	m.retries.WithLabelValues(fmt.Sprintf("0x%03x", uint32(code))).Inc()
+}
+
+func (m *metrics) setReady(ready bool) {
+	if ready {
+		m.ready.Set(1)
+	} else {
+		m.ready.Set(0)
+	}
+}

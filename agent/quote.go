@@ -1,0 +1,297 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"google.golang.org/grpc/status"
+
+	"github.com/trustpool/trustpool/agent/internal/logs"
+	"github.com/trustpool/trustpool/agent/internal/tpm"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/verifier/eventlog"
+)
+
+// maxInline is the largest log that travels inside a reply, in bytes.
+const maxInline = 64 << 10
+
+// quoteService answers callers. Who they are was checked before they get here.
+type quoteService struct {
+	agentv1.UnimplementedQuoteServiceServer
+
+	tpm       *tpm.TPM
+	logs      *logs.Store
+	logger    *slog.Logger
+	metrics   *metrics
+	bootID    string
+	simulated bool
+	version   string
+}
+
+// quoteRequest is a request that may be carried out.
+type quoteRequest struct {
+	nonce      Nonce
+	selections []tpm.Selection
+	logs       map[string][]byte
+}
+
+// Quote implements the RPC of that name.
+func (s *quoteService) Quote(ctx context.Context, request *agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) {
+	started := time.Now()
+	response, err := s.quote(ctx, request)
+	took := time.Since(started)
+
+	s.audit(ctx, request, response, err, took)
+
+	if err != nil {
+		err = edgeError(err)
+	}
+
+	s.metrics.quoted(resultOf(err), took)
+
+	return response, err
+}
+
+func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) {
+	state := s.tpm.State()
+	if state.Err != nil {
+		return nil, state.Err
+	}
+
+	parsed, err := s.parse(request, callerOf(ctx), state.Properties)
+	if err != nil {
+		return nil, err
+	}
+
+	quote, err := s.tpm.Quote(ctx, parsed.nonce.bytes, parsed.selections)
+	if err != nil {
+		return nil, err
+	}
+
+	return &agentv1.QuoteResponse{
+		Quoted:         quote.Quoted,
+		QuoteSignature: quote.Signature,
+		PcrBanks:       pcrBanks(quote.Banks),
+		AkName:         quote.AK.Name,
+		AkPublic:       quote.AK.Public,
+		Logs:           s.logReferences(parsed.logs),
+		Hints: &agentv1.UnsignedHints{
+			BootId:       s.bootID,
+			LaunchStatus: launchStatus(quote.Banks),
+			Simulated:    s.simulated,
+			AgentVersion: s.version,
+		},
+	}, nil
+}
+
+func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, properties tpm.Properties) (quoteRequest, error) {
+	switch request.GetBindMode() {
+	case agentv1.BindMode_BIND_MODE_UNSPECIFIED:
+		return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNSPECIFIED)
+	case agentv1.BindMode_BIND_MODE_RAW:
+		if !caller.Has(RoleRaw) {
+			return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+		}
+	default:
+		return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNKNOWN)
+	}
+
+	nonce, err := ParseNonce(request.GetNonce(), properties.MaxNonce)
+	if err != nil {
+		return quoteRequest{}, err
+	}
+
+	selections, err := parseSelections(request.GetPcrSelections(), properties.Banks)
+	if err != nil {
+		return quoteRequest{}, err
+	}
+
+	wanted, err := wantedLogs(request.GetLogs(), s.logs.Sources())
+	if err != nil {
+		return quoteRequest{}, err
+	}
+
+	return quoteRequest{nonce: nonce, selections: selections, logs: wanted}, nil
+}
+
+// GetCapabilities implements the RPC of that name.
+func (s *quoteService) GetCapabilities(ctx context.Context, _ *agentv1.GetCapabilitiesRequest) (*agentv1.GetCapabilitiesResponse, error) {
+	state := s.tpm.State()
+	if state.Err != nil {
+		return nil, edgeError(state.Err)
+	}
+
+	response := &agentv1.GetCapabilitiesResponse{
+		MinNonceSize:       MinNonce,
+		MaxNonceSize:       uint32(state.Properties.MaxNonce), // #nosec G115 -- at most 66
+		AkName:             state.AK.Name,
+		AkPublic:           state.AK.Public,
+		LogSources:         s.logs.Sources(),
+		TpmManufacturer:    state.Properties.Manufacturer,
+		TpmVendor:          state.Properties.Vendor,
+		TpmFirmwareVersion: state.Properties.Firmware,
+		Simulated:          s.simulated,
+		AgentVersion:       s.version,
+	}
+
+	for _, bank := range state.Properties.Banks {
+		response.PcrBanks = append(response.PcrBanks, agentv1.HashAlgo(bank))
+	}
+
+	if callerOf(ctx).Has(RoleRaw) {
+		response.BindModes = append(response.BindModes, agentv1.BindMode_BIND_MODE_RAW)
+	}
+
+	return response, nil
+}
+
+// logReferences names all logs, and carries those that are wanted, small enough and not known to the caller.
+func (s *quoteService) logReferences(wanted map[string][]byte) []*agentv1.LogReference {
+	var references []*agentv1.LogReference
+
+	for _, snapshot := range s.logs.Snapshots() {
+		reference := &agentv1.LogReference{
+			Source: snapshot.Source,
+			State:  logState(snapshot.State),
+			Format: logFormat(snapshot.Format),
+			Size:   uint64(len(snapshot.Raw)),
+			Detail: snapshot.Detail,
+		}
+
+		if len(snapshot.Raw) > 0 {
+			reference.Sha256 = snapshot.SHA256[:]
+		}
+
+		known, isWanted := wanted[snapshot.Source]
+		if isWanted && len(snapshot.Raw) <= maxInline && !bytes.Equal(known, snapshot.SHA256[:]) {
+			reference.Content = snapshot.Raw
+		}
+
+		references = append(references, reference)
+	}
+
+	return references
+}
+
+// audit writes the one line that tells who had what signed.
+func (s *quoteService) audit(ctx context.Context, request *agentv1.QuoteRequest, response *agentv1.QuoteResponse, err error, took time.Duration) {
+	caller := callerOf(ctx)
+	nonce := sha256.Sum256(request.GetNonce())
+	attrs := []slog.Attr{
+		slog.String("identity", caller.Identity),
+		slog.String("address", caller.Address),
+		slog.String("nonce_sha256", hex.EncodeToString(nonce[:])),
+		slog.String("bind_mode", request.GetBindMode().String()),
+		slog.Duration("took", took),
+	}
+
+	if err != nil {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "quote refused", append(attrs, slog.String("error", err.Error()))...)
+
+		return
+	}
+
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "quote", append(attrs,
+		slog.String("ak_name", hex.EncodeToString(response.GetAkName())),
+		slog.String("pcrs", selectionText(response.GetPcrBanks())))...)
+}
+
+// selectionText names the PCRs of a reply as tpm2-tools do.
+func selectionText(banks []*agentv1.PcrBank) string {
+	var parts []string
+
+	for _, bank := range banks {
+		selection := tpm.Selection{Bank: tpm2.TPMAlgID(bank.GetHashAlgo())} // #nosec G115 -- our own reply
+		for _, value := range bank.GetPcrValues() {
+			selection.Add(int(value.GetPcrIndex()))
+		}
+
+		parts = append(parts, selection.String())
+	}
+
+	return strings.Join(parts, "+")
+}
+
+// resultOf returns the metric label for the outcome of a call.
+func resultOf(err error) string {
+	if err == nil {
+		return "ok"
+	}
+
+	if r, ok := err.(*refusal); ok { //nolint:errorlint // edgeError returns it unwrapped
+		return strings.ToLower(reasonName(r.reason))
+	}
+
+	return strings.ToLower(status.Code(err).String())
+}
+
+func pcrBanks(banks []tpm.Bank) []*agentv1.PcrBank {
+	list := make([]*agentv1.PcrBank, 0, len(banks))
+
+	for _, bank := range banks {
+		b := &agentv1.PcrBank{HashAlgo: agentv1.HashAlgo(bank.Selection.Bank)}
+		for i, pcr := range bank.Selection.PCRs() {
+			b.PcrValues = append(b.PcrValues, &agentv1.PcrValue{PcrIndex: int32(pcr), Value: bank.Values[i]}) // #nosec G115 -- 0 to 23
+		}
+
+		list = append(list, b)
+	}
+
+	return list
+}
+
+// launchStatus reads PCR 17 (TPM 2.0 PC Client Platform TPM Profile, 4.6.2: FF until a dynamic launch resets it to zeros and extends it).
+func launchStatus(banks []tpm.Bank) agentv1.LaunchStatus {
+	for _, bank := range banks {
+		i := slices.Index(bank.Selection.PCRs(), 17)
+		if i < 0 {
+			continue
+		}
+
+		switch value := bank.Values[i]; {
+		case isAll(value, 0xFF):
+			return agentv1.LaunchStatus_LAUNCH_STATUS_NOT_LAUNCHED
+		case isAll(value, 0x00):
+			return agentv1.LaunchStatus_LAUNCH_STATUS_ANOMALOUS
+		default:
+			return agentv1.LaunchStatus_LAUNCH_STATUS_LAUNCHED
+		}
+	}
+
+	return agentv1.LaunchStatus_LAUNCH_STATUS_UNSPECIFIED
+}
+
+func isAll(value []byte, b byte) bool {
+	return !slices.ContainsFunc(value, func(v byte) bool { return v != b })
+}
+
+func logState(state logs.State) agentv1.LogState {
+	switch state {
+	case logs.Available:
+		return agentv1.LogState_LOG_STATE_AVAILABLE
+	case logs.NotPermitted:
+		return agentv1.LogState_LOG_STATE_NOT_PERMITTED
+	case logs.Empty:
+		return agentv1.LogState_LOG_STATE_EMPTY
+	case logs.Malformed:
+		return agentv1.LogState_LOG_STATE_MALFORMED
+	default:
+		return agentv1.LogState_LOG_STATE_ABSENT
+	}
+}
+
+func logFormat(format eventlog.Format) agentv1.LogFormat {
+	switch format {
+	case eventlog.FormatCryptoAgile:
+		return agentv1.LogFormat_LOG_FORMAT_TCG_CRYPTO_AGILE
+	default:
+		return agentv1.LogFormat_LOG_FORMAT_UNSPECIFIED
+	}
+}
