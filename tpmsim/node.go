@@ -1,0 +1,161 @@
+package tpmsim
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/go-tpm/tpm2/transport"
+)
+
+// Options say what node to start. The zero value is a trusted node that leaves
+// nothing behind.
+type Options struct {
+	// Scenario is what the node boots. The zero value means Trusted.
+	Scenario Scenario
+
+	// StateDir is a directory, made if missing, that keeps the TPM: its seeds and
+	// with them its EK and all keys derived from them, its NV indices and its
+	// counters. A node that was started there before is taken up again, as a
+	// machine is that was switched off. One node at a time runs on it. Empty
+	// means a private temporary directory that Close removes.
+	StateDir string
+}
+
+// Node is a simulated node that runs. It implements go-tpm's
+// transport.TPMCloser. Its methods may be called at the same time; the TPM
+// carries out one command after the other.
+type Node struct {
+	busy chan struct{} // holds one element while somebody has the fields below
+
+	dir     *stateDir
+	machine *machine // nil if down
+	down    error    // why machine is nil
+	log     []byte
+	loaded  loadedHandles
+}
+
+var _ transport.TPMCloser = (*Node)(nil)
+
+// Start starts a node: swtpm is started, manufactured if the state is new, and
+// taken through the launch of the scenario. The context bounds the start only;
+// Close ends the node. After an error nothing is left running, and nothing is
+// left behind but a StateDir that the caller named.
+//
+// The error wraps ErrNotInstalled, ErrStateInUse, or the context's error if that
+// is the cause.
+func Start(ctx context.Context, opts Options) (*Node, error) {
+	l, err := opts.Scenario.launch()
+	if err != nil {
+		return nil, fmt.Errorf("starting a simulated node: %w", err)
+	}
+	dir, err := openState(opts.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("starting a simulated node: opening its state: %w", err)
+	}
+
+	n := &Node{busy: make(chan struct{}, 1), dir: dir}
+	if err := n.boot(ctx, l); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting a simulated node: %w", err), dir.close())
+	}
+	return n, nil
+}
+
+// Send sends one command to the TPM at locality 0 and returns the response. It
+// takes one whole command with a tag of TPM_ST_NO_SESSIONS or TPM_ST_SESSIONS and
+// at most 4096 bytes, and else returns an error that wraps ErrBadFrame without
+// sending anything. Other errors wrap ErrClosed or ErrDied; what the TPM answers
+// is never an error. Send waits while another command or Reboot is under way.
+func (n *Node) Send(cmd []byte) ([]byte, error) {
+	return n.sendFor(nil, cmd)
+}
+
+// EventLog returns the log of the launch in the crypto-agile format, cut where
+// the last event ends; nil if there was no measured launch.
+func (n *Node) EventLog() []byte {
+	n.lock()
+	defer n.unlock()
+
+	return slices.Clone(n.log)
+}
+
+// EKRoots returns the certificates of the throw-away authority that signed the
+// EK certificates in this TPM. The authority's key is gone.
+func (n *Node) EKRoots() *x509.CertPool {
+	n.lock()
+	defer n.unlock()
+
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(n.dir.manifest.EKRoots))
+	return pool
+}
+
+// Close ends the TPM in order, as a host that shuts down, and waits for it.
+// A temporary state directory is removed. Closing again does nothing.
+func (n *Node) Close() error {
+	n.lock()
+	defer n.unlock()
+
+	if errors.Is(n.down, ErrClosed) {
+		return nil
+	}
+	if n.machine != nil {
+		n.machine.stop()
+	}
+	n.machine, n.down = nil, ErrClosed
+	if err := n.dir.close(); err != nil {
+		return fmt.Errorf("closing a simulated node: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) lock()   { n.busy <- struct{}{} }
+func (n *Node) unlock() { <-n.busy }
+
+// boot starts swtpm, manufactures the TPM if it is new, and launches l.
+func (n *Node) boot(ctx context.Context, l *launch) error {
+	m, err := startMachine(n.dir)
+	if err != nil {
+		return err
+	}
+
+	stopWatching := context.AfterFunc(ctx, m.kill)
+	log, err := n.bringUp(m, l)
+	if !stopWatching() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		m.close()
+		return fmt.Errorf("%w (swtpm: %s)", err, m.said)
+	}
+	n.machine, n.down, n.log, n.loaded = m, nil, log, nil
+	return nil
+}
+
+// bringUp takes a machine from power-on to the end of the launch and returns the
+// launch's log.
+func (n *Node) bringUp(m *machine, l *launch) ([]byte, error) {
+	if err := m.powerOn(); err != nil {
+		return nil, err
+	}
+	if !n.dir.manifest.Manufactured {
+		made, err := manufacture(m)
+		if err != nil {
+			return nil, fmt.Errorf("manufacturing the TPM: %w", err)
+		}
+		if err := n.dir.save(made); err != nil {
+			return nil, fmt.Errorf("saving the manufactured state: %w", err)
+		}
+	}
+	if l == nil {
+		return nil, nil
+	}
+
+	records, err := l.run(m)
+	if err != nil {
+		return nil, fmt.Errorf("launching: %w", err)
+	}
+	return cryptoAgileLog(activeBanks(), records), nil
+}

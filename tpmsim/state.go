@@ -1,0 +1,171 @@
+package tpmsim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// What a state directory holds.
+const (
+	lockName     = "lock"
+	manifestName = "node.json"
+	tpmDirName   = "tpm" // swtpm's
+)
+
+// stateDir is the directory of one node, locked for as long as the node or its
+// swtpm lives.
+type stateDir struct {
+	path      string
+	temporary bool
+	lock      *os.File
+	manifest  manifest
+}
+
+// manifest is node.json: what this package must know of a TPM to take it up
+// again. No private key is in it.
+type manifest struct {
+	// Manufactured says that the TPM was manufactured to the end.
+	Manufactured bool `json:"manufactured"`
+	// EKRoots holds the certificates, in PEM, that the EK certificates in the TPM
+	// verify against.
+	EKRoots string `json:"ek_roots,omitempty"`
+}
+
+// openState locks and reads the state directory at path, which is made if it is
+// not there. An empty path stands for a new temporary directory.
+func openState(path string) (*stateDir, error) {
+	d := &stateDir{path: path, temporary: path == ""}
+	if err := d.create(); err != nil {
+		return nil, err
+	}
+
+	err := d.takeLock()
+	if err == nil {
+		err = d.load()
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *stateDir) create() error {
+	if d.temporary {
+		path, err := os.MkdirTemp("", "tpmsim-")
+		d.path = path
+		return err
+	}
+
+	path, err := filepath.Abs(d.path)
+	if err != nil {
+		return err
+	}
+	d.path = path
+	return os.MkdirAll(path, 0o700)
+}
+
+// takeLock locks the directory. A lock of our own, and not only the one that
+// swtpm takes, covers the manifest too and can be told from other failures.
+func (d *stateDir) takeLock() error {
+	lock, err := os.OpenFile(filepath.Join(d.path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+
+	//nolint:gosec // a descriptor fits
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errors.Join(fmt.Errorf("%w (%s)", ErrStateInUse, d.path), lock.Close())
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("locking %s: %w", d.path, err), lock.Close())
+	}
+	d.lock = lock
+	return nil
+}
+
+// load reads the manifest. A TPM whose manufacture was cut short is thrown away;
+// a directory that is neither empty nor ours is refused and left alone.
+func (d *stateDir) load() error {
+	b, err := os.ReadFile(filepath.Join(d.path, manifestName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := d.checkEmpty(); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	default:
+		if err := json.Unmarshal(b, &d.manifest); err != nil {
+			return fmt.Errorf("reading %s: %w", filepath.Join(d.path, manifestName), err)
+		}
+	}
+	if d.manifest.Manufactured {
+		return nil
+	}
+	return d.reset()
+}
+
+func (d *stateDir) checkEmpty() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockName {
+			return fmt.Errorf("%s is not empty and no simulated node's: it holds %q but no %s", d.path, e.Name(), manifestName)
+		}
+	}
+	return nil
+}
+
+// reset leaves an empty TPM directory and a manifest that says so.
+func (d *stateDir) reset() error {
+	if err := os.Chmod(d.path, 0o700); err != nil { //nolint:gosec // a directory
+		return err
+	}
+	if err := d.save(manifest{}); err != nil {
+		return err
+	}
+
+	tpm := filepath.Join(d.path, tpmDirName)
+	if err := os.RemoveAll(tpm); err != nil {
+		return err
+	}
+	return os.Mkdir(tpm, 0o700)
+}
+
+// save replaces the manifest.
+func (d *stateDir) save(m manifest) error {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+
+	path := filepath.Join(d.path, manifestName)
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	d.manifest = m
+	return nil
+}
+
+// close gives up the lock and removes a temporary directory.
+func (d *stateDir) close() error {
+	var err error
+	if d.temporary {
+		err = os.RemoveAll(d.path)
+	}
+	if d.lock != nil {
+		err = errors.Join(err, d.lock.Close())
+	}
+	return err
+}
