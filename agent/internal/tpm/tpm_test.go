@@ -1,0 +1,490 @@
+package tpm_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/trustpool/trustpool/agent/internal/tpm"
+	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
+)
+
+// faults is a way to a TPM that counts commands and lets a test step in.
+type faults struct {
+	transport.TPM
+
+	mu       sync.Mutex
+	commands []tpm2.TPMCC
+	// before may answer in place of the TPM, or do something before it does; guarded by mu.
+	before func(code tpm2.TPMCC) (response []byte, err error)
+}
+
+func (f *faults) Send(command []byte) ([]byte, error) {
+	code := tpm2.TPMCC(binary.BigEndian.Uint32(command[6:]))
+
+	f.mu.Lock()
+	f.commands = append(f.commands, code)
+	before := f.before
+	f.mu.Unlock()
+
+	if before != nil {
+		if response, err := before(code); response != nil || err != nil {
+			return response, err
+		}
+	}
+
+	return f.TPM.Send(command)
+}
+
+func (f *faults) Close() error { return nil }
+
+// on sets what happens before a command.
+func (f *faults) on(before func(tpm2.TPMCC) ([]byte, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	f.before = before
+}
+
+// take returns the commands since the last call.
+func (f *faults) take() []tpm2.TPMCC {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	commands := f.commands
+	f.commands = nil
+
+	return commands
+}
+
+// responseCode is a response that has nothing but a code.
+func responseCode(code tpm2.TPMRC) []byte {
+	return binary.BigEndian.AppendUint32([]byte{0x80, 0x01, 0, 0, 0, 10}, uint32(code))
+}
+
+// own starts an owner of the node's TPM and waits until it can quote, or can't.
+func own(t *testing.T, device transport.TPM, change func(*tpm.Options)) (*tpm.TPM, <-chan tpm.State) {
+	t.Helper()
+
+	states := make(chan tpm.State, 100)
+	options := tpm.Options{
+		Open:      func() (transport.TPMCloser, error) { return closable{device}, nil },
+		Algorithm: tpm.ECDSAP256,
+		Handle:    tpm.DefaultHandle,
+		Queue:     16,
+		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		OnState:   func(s tpm.State) { states <- s },
+	}
+
+	if change != nil {
+		change(&options)
+	}
+
+	owner := tpm.New(options)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+
+	go func() { done <- owner.Run(ctx) }()
+
+	t.Cleanup(func() {
+		cancel()
+
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+
+	return owner, states
+}
+
+type closable struct{ transport.TPM }
+
+func (closable) Close() error { return nil }
+
+// ready waits for a state and fails unless quotes can be made.
+func ready(t *testing.T, states <-chan tpm.State) tpm.State {
+	t.Helper()
+
+	state := <-states
+	if state.Err != nil {
+		t.Fatalf("cannot quote: %v", state.Err)
+	}
+
+	return state
+}
+
+func start(t *testing.T) *tpmsim.Node {
+	t.Helper()
+
+	return tpmsimtest.Start(t, tpmsim.Options{})
+}
+
+var (
+	nonce     = []byte("0123456789abcdef0123456789abcdef")
+	selection = []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA256, 17, 18, 19)}
+)
+
+func mustQuote(t *testing.T, owner *tpm.TPM, selections []tpm.Selection) *tpm.Quote {
+	t.Helper()
+
+	quote, err := owner.Quote(t.Context(), nonce, selections)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return quote
+}
+
+func TestQuoteCostsOneCommandWhilePCRsStandStill(t *testing.T) {
+	t.Parallel()
+
+	device := &faults{TPM: start(t)}
+	owner, states := own(t, device, nil)
+	ready(t, states)
+	mustQuote(t, owner, selection)
+	device.take()
+
+	for range 3 {
+		mustQuote(t, owner, selection)
+	}
+
+	want := []tpm2.TPMCC{tpm2.TPMCCQuote, tpm2.TPMCCQuote, tpm2.TPMCCQuote}
+	if diff := cmp.Diff(want, device.take()); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
+
+func TestQuoteCostsTwoCommandsAfterAPCRMoved(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	device := &faults{TPM: node}
+	owner, states := own(t, device, nil)
+	ready(t, states)
+
+	selections := []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA256, 16, 17)}
+	before := mustQuote(t, owner, selections)
+	extend(t, node, 16)
+	device.take()
+
+	after := mustQuote(t, owner, selections)
+
+	if diff := cmp.Diff([]tpm2.TPMCC{tpm2.TPMCCQuote, tpm2.TPMCCPCRRead}, device.take()); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+
+	if bytes.Equal(before.Banks[0].Values[0], after.Banks[0].Values[0]) {
+		t.Error("the quote carries the old value of PCR 16")
+	}
+}
+
+func TestQuoteGivesUpWhenPCRsKeepMoving(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	device := &faults{TPM: node}
+	owner, states := own(t, device, nil)
+	ready(t, states)
+	device.on(func(code tpm2.TPMCC) ([]byte, error) {
+		if code == tpm2.TPMCCQuote || code == tpm2.TPMCCPCRRead {
+			extend(t, node, 16)
+		}
+
+		return nil, nil
+	})
+
+	_, err := owner.Quote(t.Context(), nonce, []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA256, 16)})
+	if !errors.Is(err, tpm.ErrPCRRace) {
+		t.Errorf("got %v, want ErrPCRRace", err)
+	}
+
+	device.on(nil)
+	mustQuote(t, owner, selection)
+}
+
+func TestQuoteReadsMoreThanEightPCRsInSeveralBanks(t *testing.T) {
+	t.Parallel()
+
+	owner, states := own(t, start(t), nil)
+	ready(t, states)
+
+	all := make([]int, tpm.PCRs)
+	for i := range all {
+		all[i] = i
+	}
+
+	quote := mustQuote(t, owner, []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA384, 17), tpm.Select(tpm2.TPMAlgSHA1, all...), tpm.Select(tpm2.TPMAlgSHA256, all...)})
+
+	var got []int
+	for _, bank := range quote.Banks {
+		got = append(got, len(bank.Values), len(bank.Values[0]))
+	}
+
+	if diff := cmp.Diff([]int{1, 48, 24, 20, 24, 32}, got); diff != "" {
+		t.Errorf("values and their sizes (-want +got):\n%s", diff)
+	}
+}
+
+func TestEveryAlgorithmQuotes(t *testing.T) {
+	t.Parallel()
+
+	for _, alg := range tpm.KeyAlgorithms() {
+		t.Run(string(alg), func(t *testing.T) {
+			t.Parallel()
+
+			owner, states := own(t, start(t), func(o *tpm.Options) { o.Algorithm = alg })
+			ready(t, states)
+			mustQuote(t, owner, selection)
+		})
+	}
+}
+
+func TestQuoteLeavesNothingLoaded(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	owner, states := own(t, node, nil)
+	ready(t, states)
+	mustQuote(t, owner, selection)
+
+	for _, first := range []tpm2.TPMHandle{0x80000000, 0x02000000, 0x03000000} { // transient objects, loaded and saved sessions
+		if handles := handlesFrom(t, node, first); len(handles) > 0 {
+			t.Errorf("still loaded: %x", handles)
+		}
+	}
+}
+
+func TestTheAKIsTheSameAfterTPM2Clear(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	owner, states := own(t, node, nil)
+	before := ready(t, states).AK.Name
+
+	if _, err := (tpm2.Clear{AuthHandle: tpm2.TPMRHPlatform}).Execute(node); err != nil {
+		t.Fatal(err)
+	}
+
+	if got := mustQuote(t, owner, selection).AK.Name; !bytes.Equal(got, before) {
+		t.Errorf("AK is %x, was %x", got, before)
+	}
+}
+
+func TestAForeignObjectAtTheHandleIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	foreign := persistForeign(t, node, tpm.DefaultHandle)
+	_, states := own(t, node, nil)
+
+	if state := <-states; !errors.Is(state.Err, tpm.ErrHandleTaken) {
+		t.Errorf("got %v, want ErrHandleTaken", state.Err)
+	}
+
+	if got := nameAt(t, node, tpm.DefaultHandle); !bytes.Equal(got, foreign) {
+		t.Error("the foreign object is gone")
+	}
+}
+
+func TestAnotherKeyAtTheHandleDoesNotSignInTheAKsName(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	owner, states := own(t, node, nil)
+	ready(t, states)
+	mustQuote(t, owner, selection)
+
+	evict(t, node, tpm.DefaultHandle)
+	persistForeign(t, node, tpm.DefaultHandle)
+
+	for range 2 {
+		if _, err := owner.Quote(t.Context(), nonce, selection); !errors.Is(err, tpm.ErrHandleTaken) {
+			t.Errorf("got %v, want ErrHandleTaken", err)
+		}
+	}
+}
+
+func TestASwitchedOffEndorsementHierarchyIsNamed(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	disableEndorsement(t, node)
+
+	_, states := own(t, node, nil)
+
+	if state := <-states; !errors.Is(state.Err, tpm.ErrHierarchyDisabled) {
+		t.Errorf("got %v, want ErrHierarchyDisabled", state.Err)
+	}
+}
+
+func TestABrokenTPMIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+
+	device := &faults{TPM: start(t)}
+	owner, states := own(t, device, nil)
+	ready(t, states)
+	device.on(func(code tpm2.TPMCC) ([]byte, error) {
+		if code == tpm2.TPMCCQuote {
+			return nil, io.ErrUnexpectedEOF
+		}
+
+		return nil, nil
+	})
+
+	if _, err := owner.Quote(t.Context(), nonce, selection); !errors.Is(err, tpm.ErrAbsent) {
+		t.Errorf("got %v, want ErrAbsent", err)
+	}
+
+	if state := <-states; !errors.Is(state.Err, tpm.ErrAbsent) {
+		t.Errorf("state is %v, want ErrAbsent", state.Err)
+	}
+
+	device.on(nil)
+	ready(t, states)
+	mustQuote(t, owner, selection)
+}
+
+func TestATPMThatComesLateIsWaitedFor(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	tries := 0
+	owner, states := own(t, node, func(o *tpm.Options) {
+		o.Open = func() (transport.TPMCloser, error) {
+			if tries++; tries == 1 {
+				return nil, errors.New("no such device")
+			}
+
+			return closable{node}, nil
+		}
+	})
+
+	if state := <-states; !errors.Is(state.Err, tpm.ErrAbsent) {
+		t.Errorf("state is %v, want ErrAbsent", state.Err)
+	}
+
+	ready(t, states)
+	mustQuote(t, owner, selection)
+}
+
+func TestWaitingForTheTPMEndsWithTheCaller(t *testing.T) {
+	t.Parallel()
+
+	device := &faults{TPM: start(t)}
+	owner, states := own(t, device, func(o *tpm.Options) { o.Queue = 1 })
+	ready(t, states)
+
+	working, goOn := make(chan struct{}), make(chan struct{})
+	device.on(func(tpm2.TPMCC) ([]byte, error) {
+		close(working)
+		<-goOn
+
+		return nil, nil
+	})
+
+	first := make(chan error)
+	go func() {
+		_, err := owner.Quote(context.Background(), nonce, selection)
+		first <- err
+	}()
+	<-working
+	device.on(nil)
+
+	ctx, hangUp := context.WithCancel(t.Context())
+	second := make(chan error)
+	go func() {
+		_, err := owner.Quote(ctx, nonce, selection)
+		second <- err
+	}()
+
+	// The second waits; when a third is told that the queue is full, it does.
+	for {
+		expired, cancel := context.WithCancel(t.Context())
+		cancel()
+
+		if _, err := owner.Quote(expired, nonce, selection); errors.Is(err, tpm.ErrQueueFull) {
+			break
+		}
+	}
+
+	hangUp()
+
+	if err := <-second; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller that hung up got %v", err)
+	}
+
+	close(goOn)
+
+	if err := <-first; err != nil {
+		t.Errorf("the caller that waited for the TPM got %v", err)
+	}
+
+	mustQuote(t, owner, selection)
+}
+
+func TestATooLongNonceIsRefusedAndTheLimitRemembered(t *testing.T) {
+	t.Parallel()
+
+	device := &faults{TPM: start(t)}
+	owner, states := own(t, device, nil)
+	ready(t, states)
+	device.on(func(code tpm2.TPMCC) ([]byte, error) {
+		if code == tpm2.TPMCCQuote {
+			return responseCode(0x1D5), nil // TPM_RC_SIZE of parameter 1
+		}
+
+		return nil, nil
+	})
+
+	if _, err := owner.Quote(t.Context(), bytes.Repeat([]byte{1}, 50), selection); !errors.Is(err, tpm.ErrNonceTooLong) {
+		t.Errorf("got %v, want ErrNonceTooLong", err)
+	}
+
+	if got := owner.State().Properties.MaxNonce; got != 49 {
+		t.Errorf("MaxNonce is %d after 50 bytes were refused", got)
+	}
+
+	device.on(nil)
+	mustQuote(t, owner, selection)
+}
+
+func TestTheTPMSignsAsMuchAsItAnnounces(t *testing.T) {
+	t.Parallel()
+
+	owner, states := own(t, start(t), nil)
+	most := ready(t, states).Properties.MaxNonce
+
+	if _, err := owner.Quote(t.Context(), bytes.Repeat([]byte{1}, most), selection); err != nil {
+		t.Errorf("%d bytes: %v", most, err)
+	}
+
+	if _, err := owner.Quote(t.Context(), bytes.Repeat([]byte{1}, most+1), selection); !errors.Is(err, tpm.ErrNonceTooLong) {
+		t.Errorf("%d bytes: got %v, want ErrNonceTooLong", most+1, err)
+	}
+}
+
+func TestAnInactiveBankIsRefused(t *testing.T) {
+	t.Parallel()
+
+	owner, states := own(t, start(t), nil)
+	banks := ready(t, states).Properties.Banks
+
+	if slices.Contains(banks, tpm2.TPMAlgSHA512) {
+		t.Fatalf("sha512 is active among %v", banks)
+	}
+
+	if _, err := owner.Quote(t.Context(), nonce, []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA512, 17)}); !errors.Is(err, tpm.ErrBankInactive) {
+		t.Errorf("got %v, want ErrBankInactive", err)
+	}
+}
