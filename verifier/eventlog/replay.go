@@ -24,7 +24,7 @@ type Replay struct {
 type PCR struct {
 	Value  []byte // nil if Err is not
 	Events int    // extended events of this PCR; 0 means that Value is the start value and the log says nothing about this PCR
-	Err    error  // a *ReplayError if the log cannot tell what this PCR holds
+	Err    error  // set if the log cannot tell what this PCR holds; a *ReplayError in what Log.Replay gives
 }
 
 // ReplayError says why a PCR cannot be replayed.
