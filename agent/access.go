@@ -126,18 +126,64 @@ func needed(method string) (Role, bool) {
 	}
 }
 
-// authorize lets a call through if its caller has the role that the method needs. Health checks need no more than a certificate.
-func authorize(rules []ClientRule) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		caller := identify(ctx, rules)
+// authorize says who calls, or refuses the caller that has not the role that the method needs. Health checks need no more than a certificate.
+func authorize(ctx context.Context, method string, rules []ClientRule) (context.Context, error) {
+	caller := identify(ctx, rules)
 
-		if !strings.HasPrefix(info.FullMethod, "/grpc.health.v1.Health/") {
-			role, known := needed(info.FullMethod)
-			if !known || !caller.Has(role) {
-				return nil, refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
-			}
+	if !strings.HasPrefix(method, "/grpc.health.v1.Health/") {
+		role, known := needed(method)
+		if !known || !caller.Has(role) {
+			return nil, refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+		}
+	}
+
+	return context.WithValue(ctx, callerKey{}, caller), nil
+}
+
+// authorizeUnary guards calls with one reply.
+func authorizeUnary(rules []ClientRule) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		ctx, err := authorize(ctx, info.FullMethod, rules)
+		if err != nil {
+			return nil, err
 		}
 
-		return handler(context.WithValue(ctx, callerKey{}, caller), request)
+		return handler(ctx, request)
 	}
 }
+
+// authorizeStream guards calls with many replies. They end when the agent does: those who watch would otherwise hold it up for as long as they like.
+func authorizeStream(rules []ClientRule, stopping <-chan struct{}) grpc.StreamServerInterceptor {
+	return func(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		ctx, err := authorize(stream.Context(), info.FullMethod, rules)
+		if err != nil {
+			return err
+		}
+
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+
+		done := make(chan error, 1)
+		go func() { done <- handler(service, boundStream{stream, ctx}) }()
+
+		select {
+		case err = <-done:
+			return err
+		case <-stopping:
+			cancel(refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN))
+			<-done
+
+			return refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
+		}
+	}
+}
+
+// boundStream is a stream with a context of our own.
+type boundStream struct {
+	grpc.ServerStream
+
+	ctx context.Context //nolint:containedctx // grpc.ServerStream's own shape
+}
+
+// Context implements grpc.ServerStream.
+func (s boundStream) Context() context.Context { return s.ctx }

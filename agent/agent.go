@@ -51,6 +51,8 @@ type Agent struct {
 	health  *health.Server
 	metrics *metrics
 	servers []listening
+	// stopping is closed when no new work is taken.
+	stopping chan struct{}
 }
 
 // listening is a gRPC server and where it listens.
@@ -80,7 +82,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 		deps.OpenTPM = func() (transport.TPMCloser, error) { return tpm.Open(config.TPM.Device) }
 	}
 
-	a := &Agent{deps: deps, health: health.NewServer(), metrics: newMetrics(deps.Registerer)}
+	a := &Agent{deps: deps, health: health.NewServer(), metrics: newMetrics(deps.Registerer), stopping: make(chan struct{})}
 	a.tpm = tpm.New(tpm.Options{
 		Open:      deps.OpenTPM,
 		Algorithm: config.TPM.AK.Algorithm,
@@ -90,6 +92,8 @@ func New(config Config, deps Deps) (*Agent, error) {
 		OnRetry:   a.metrics.retried,
 		OnState:   a.stateChanged,
 	})
+
+	a.stateChanged(a.tpm.State())
 
 	service := &quoteService{
 		tpm:       a.tpm,
@@ -114,7 +118,8 @@ func New(config Config, deps Deps) (*Agent, error) {
 
 // serve adds a server.
 func (a *Agent) serve(service *quoteService, listener net.Listener, rules []ClientRule, options ...grpc.ServerOption) {
-	options = append(options, grpc.MaxRecvMsgSize(maxRequest), grpc.UnaryInterceptor(authorize(rules)))
+	options = append(options, grpc.MaxRecvMsgSize(maxRequest), grpc.UnaryInterceptor(authorizeUnary(rules)),
+		grpc.StreamInterceptor(authorizeStream(rules, a.stopping)))
 	server := grpc.NewServer(options...)
 	agentv1.RegisterQuoteServiceServer(server, service)
 	healthv1.RegisterHealthServer(server, a.health)
@@ -161,6 +166,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) drain() {
 	a.deps.Logger.Info("stopping")
 	a.health.Shutdown()
+	close(a.stopping)
 
 	late := time.AfterFunc(drainFor, func() {
 		for _, server := range a.servers {

@@ -1,0 +1,643 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/trustpool/trustpool/agent"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/pki"
+	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
+)
+
+// slowable is a way to a TPM that a test can stop before a quote.
+type slowable struct {
+	transport.TPM
+
+	mu sync.Mutex
+	// quoting, if set, is called before each TPM2_Quote; guarded by mu.
+	quoting func()
+}
+
+func (s *slowable) Send(command []byte) ([]byte, error) {
+	s.mu.Lock()
+	quoting := s.quoting
+	s.mu.Unlock()
+
+	if tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) == tpm2.TPMCCQuote && quoting != nil {
+		quoting()
+	}
+
+	return s.TPM.Send(command)
+}
+
+func (s *slowable) onQuote(quoting func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.quoting = quoting
+}
+
+func (s *slowable) Close() error { return nil }
+
+// node is a running agent on a simulated node, reachable over mutual TLS and a unix socket.
+type node struct {
+	tpm      *slowable
+	ca       *pki.CA
+	address  string
+	unix     string
+	registry *prometheus.Registry
+	stop     context.CancelFunc
+	stopped  chan error
+}
+
+const (
+	quoter = "quoter.example"
+	rawer  = "rawer.example"
+)
+
+// startNode starts an agent and waits until it can quote.
+func startNode(t *testing.T, scenario tpmsim.Scenario) *node {
+	t.Helper()
+
+	sim := tpmsimtest.Start(t, tpmsim.Options{Scenario: scenario})
+	n := &node{tpm: &slowable{TPM: sim}, registry: prometheus.NewRegistry(), stopped: make(chan error, 1)}
+
+	var err error
+	if n.ca, err = pki.New("test"); err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	log := filepath.Join(dir, "txt.log")
+
+	if raw := sim.EventLog(); raw != nil {
+		if err := os.WriteFile(log, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	config := agent.DefaultConfig()
+	config.Logs = []agent.LogConfig{{Source: "txt", Path: log}}
+	config.Clients = []agent.ClientRule{
+		{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}},
+		{SAN: []string{"dns:" + quoter, "uri:spiffe://example.org/quoter"}, Roles: []agent.Role{agent.RoleQuote}},
+	}
+
+	server := n.issue(t, pki.Leaf{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true})
+	deps := agent.Deps{
+		Logger:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Registerer: n.registry,
+		Version:    "test",
+		OpenTPM:    func() (transport.TPMCloser, error) { return n.tpm, nil },
+		Simulated:  true,
+		TCP:        listen(t, "tcp", "127.0.0.1:0"),
+		TLS: &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{server.Certificate},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: n.ca.Pool(),
+		},
+		Unix: listen(t, "unix", filepath.Join(dir, "agent.sock")),
+	}
+
+	a, err := agent.New(config, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	n.address, n.unix = deps.TCP.Addr().String(), "unix://"+filepath.Join(dir, "agent.sock")
+
+	var ctx context.Context
+	ctx, n.stop = context.WithCancel(context.Background())
+
+	go func() { n.stopped <- a.Run(ctx) }()
+
+	t.Cleanup(func() {
+		n.stop()
+		<-n.stopped
+	})
+	n.waitUntilServing(t)
+
+	return n
+}
+
+func listen(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return listener
+}
+
+// waitUntilServing follows the health service, as a load balancer would.
+func (n *node) waitUntilServing(t *testing.T) {
+	t.Helper()
+
+	watch, err := healthv1.NewHealthClient(n.local(t)).Watch(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for {
+		response, err := watch.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if response.GetStatus() == healthv1.HealthCheckResponse_SERVING {
+			return
+		}
+	}
+}
+
+func (n *node) issue(t *testing.T, leaf pki.Leaf) *pki.Pair {
+	t.Helper()
+
+	pair, err := n.ca.Issue(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return pair
+}
+
+// local connects by the unix socket.
+func (n *node) local(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+
+	return dial(t, n.unix, insecure.NewCredentials())
+}
+
+// as connects over TLS with a certificate for that name.
+func (n *node) as(t *testing.T, name string) agentv1.QuoteServiceClient {
+	t.Helper()
+
+	return n.with(t, n.issue(t, pki.Leaf{DNSNames: []string{name}, Client: true}).Certificate)
+}
+
+// with connects over TLS with these certificates.
+func (n *node) with(t *testing.T, certificates ...tls.Certificate) agentv1.QuoteServiceClient {
+	t.Helper()
+
+	return agentv1.NewQuoteServiceClient(dial(t, n.address, credentials.NewTLS(&tls.Config{
+		RootCAs: n.ca.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS12,
+	})))
+}
+
+func dial(t *testing.T, address string, creds credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
+
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() { _ = conn.Close() })
+
+	return conn
+}
+
+// goodRequest is one that is answered.
+func goodRequest() *agentv1.QuoteRequest {
+	return &agentv1.QuoteRequest{Nonce: []byte("0123456789abcdef0123456789abcdef"), BindMode: agentv1.BindMode_BIND_MODE_RAW}
+}
+
+func mustQuote(t *testing.T, client agentv1.QuoteServiceClient, request *agentv1.QuoteRequest) *agentv1.QuoteResponse {
+	t.Helper()
+
+	response, err := client.Quote(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return response
+}
+
+// wantRefusal checks code and reason of an error, and that its message says something.
+func wantRefusal(t *testing.T, err error, code codes.Code, reason agentv1.ErrorReason) {
+	t.Helper()
+
+	s := status.Convert(err)
+	got := ""
+
+	for _, detail := range s.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			if info.GetDomain() != agent.ErrorDomain {
+				t.Errorf("domain %q", info.GetDomain())
+			}
+
+			got = "ERROR_REASON_" + info.GetReason()
+		}
+	}
+
+	if s.Code() != code || got != reason.String() || len(s.Message()) < 20 {
+		t.Errorf("got %v %s %q, want %v %v", s.Code(), got, s.Message(), code, reason)
+	}
+}
+
+func TestQuoteReturnsEvidenceForTheNonce(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	request := goodRequest()
+	request.Logs = []*agentv1.LogRequest{{Source: "txt"}}
+	response := mustQuote(t, n.as(t, rawer), request)
+
+	attest, err := tpm2.Unmarshal[tpm2.TPMSAttest](response.GetQuoted())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if !bytes.Equal(attest.ExtraData.Buffer, request.GetNonce()) {
+		t.Errorf("extraData is %x", attest.ExtraData.Buffer)
+	}
+
+	if attest.ClockInfo.ResetCount > 1000 || attest.ClockInfo.ResetCount == 0 {
+		t.Errorf("resetCount is %d: obfuscated?", attest.ClockInfo.ResetCount)
+	}
+
+	log := response.GetLogs()[0]
+	if log.GetState() != agentv1.LogState_LOG_STATE_AVAILABLE || uint64(len(log.GetContent())) != log.GetSize() || log.GetSize() == 0 {
+		t.Errorf("log is %v", log)
+	}
+
+	if got := response.GetHints(); got.GetLaunchStatus() != agentv1.LaunchStatus_LAUNCH_STATUS_LAUNCHED || !got.GetSimulated() || got.GetBootId() == "" {
+		t.Errorf("hints are %v", got)
+	}
+}
+
+func TestANodeWithoutLaunchSaysSo(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.NoLaunch)
+	response := mustQuote(t, n.as(t, rawer), goodRequest())
+
+	if got := response.GetHints().GetLaunchStatus(); got != agentv1.LaunchStatus_LAUNCH_STATUS_NOT_LAUNCHED {
+		t.Errorf("launch status is %v", got)
+	}
+
+	if got := response.GetLogs()[0].GetState(); got != agentv1.LogState_LOG_STATE_ABSENT {
+		t.Errorf("log state is %v", got)
+	}
+}
+
+func TestAKnownLogIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	client := n.as(t, rawer)
+	request := goodRequest()
+
+	log := mustQuote(t, client, request).GetLogs()[0]
+	if len(log.GetContent()) != 0 || len(log.GetSha256()) != 32 {
+		t.Errorf("a log that was not wanted came as %d bytes with digest %x", len(log.GetContent()), log.GetSha256())
+	}
+
+	request.Logs = []*agentv1.LogRequest{{Source: "txt", KnownDigest: log.GetSha256()}}
+	if got := mustQuote(t, client, request).GetLogs()[0]; len(got.GetContent()) != 0 {
+		t.Error("a known log came again")
+	}
+
+	request.Logs[0].KnownDigest = make([]byte, 32)
+	if got := mustQuote(t, client, request).GetLogs()[0]; len(got.GetContent()) == 0 {
+		t.Error("the caller knows another log, and did not get this one")
+	}
+}
+
+func TestBadRequestsAreRefusedAndTheNextGoodOneIsAnswered(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	client := n.as(t, rawer)
+
+	pcrs := func(alg agentv1.HashAlgo, indices ...int32) *agentv1.PcrSelection {
+		return &agentv1.PcrSelection{HashAlgo: alg, PcrIndices: indices}
+	}
+	const sha256 = agentv1.HashAlgo_HASH_ALGO_SHA256
+
+	for name, test := range map[string]struct {
+		change func(*agentv1.QuoteRequest)
+		code   codes.Code
+		reason agentv1.ErrorReason
+	}{
+		"no nonce": {
+			func(r *agentv1.QuoteRequest) { r.Nonce = nil },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_SHORT,
+		},
+		"nonce of 15 bytes": {
+			func(r *agentv1.QuoteRequest) { r.Nonce = r.Nonce[:15] },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_SHORT,
+		},
+		"nonce one byte longer than this TPM takes": {
+			func(r *agentv1.QuoteRequest) { r.Nonce = make([]byte, maxNonce(t, client)+1) },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_LONG,
+		},
+		"nonce of 1 MiB": {
+			func(r *agentv1.QuoteRequest) { r.Nonce = make([]byte, 1<<20) },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_LONG,
+		},
+		"nonce that looks bound": {
+			func(r *agentv1.QuoteRequest) { r.Nonce = append([]byte{0x7B, 0x01}, make([]byte, 32)...) },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_NONCE_RESERVED,
+		},
+		"nonce that looks aggregated": {
+			func(r *agentv1.QuoteRequest) { r.Nonce = append([]byte{0x7B, 0x02}, make([]byte, 32)...) },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_NONCE_RESERVED,
+		},
+		"nonce that looks like a certified key": {
+			func(r *agentv1.QuoteRequest) { r.Nonce = append([]byte{0x7B, 0x03}, make([]byte, 32)...) },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_NONCE_RESERVED,
+		},
+		"no bind mode": {
+			func(r *agentv1.QuoteRequest) { r.BindMode = 0 },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNSPECIFIED,
+		},
+		"unknown bind mode": {
+			func(r *agentv1.QuoteRequest) { r.BindMode = 99 },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNKNOWN,
+		},
+		"unknown bank": {
+			func(r *agentv1.QuoteRequest) { r.PcrSelections = []*agentv1.PcrSelection{pcrs(99, 17)} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_BANK_UNKNOWN,
+		},
+		"no bank": {
+			func(r *agentv1.QuoteRequest) { r.PcrSelections = []*agentv1.PcrSelection{pcrs(0, 17)} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_BANK_UNKNOWN,
+		},
+		"inactive bank": {
+			func(r *agentv1.QuoteRequest) {
+				r.PcrSelections = []*agentv1.PcrSelection{pcrs(agentv1.HashAlgo_HASH_ALGO_SHA512, 17)}
+			},
+			codes.FailedPrecondition, agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE,
+		},
+		"PCR 24": {
+			func(r *agentv1.QuoteRequest) { r.PcrSelections = []*agentv1.PcrSelection{pcrs(sha256, 24)} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_PCR_OUT_OF_RANGE,
+		},
+		"negative PCR": {
+			func(r *agentv1.QuoteRequest) { r.PcrSelections = []*agentv1.PcrSelection{pcrs(sha256, -1)} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_PCR_OUT_OF_RANGE,
+		},
+		"repeated PCR": {
+			func(r *agentv1.QuoteRequest) { r.PcrSelections = []*agentv1.PcrSelection{pcrs(sha256, 17, 18, 17)} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_SELECTION_REPEATED,
+		},
+		"empty selection": {
+			func(r *agentv1.QuoteRequest) { r.PcrSelections = []*agentv1.PcrSelection{pcrs(sha256)} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_SELECTION_EMPTY,
+		},
+		"two selections of one bank": {
+			func(r *agentv1.QuoteRequest) {
+				r.PcrSelections = []*agentv1.PcrSelection{pcrs(sha256, 17), pcrs(sha256, 18)}
+			},
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_SELECTION_REPEATED,
+		},
+		"unknown log": {
+			func(r *agentv1.QuoteRequest) { r.Logs = []*agentv1.LogRequest{{Source: "diary"}} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_LOG_SOURCE_UNKNOWN,
+		},
+		"log digest of 31 bytes": {
+			func(r *agentv1.QuoteRequest) {
+				r.Logs = []*agentv1.LogRequest{{Source: "txt", KnownDigest: make([]byte, 31)}}
+			},
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_LOG_REQUEST_INVALID,
+		},
+		"log asked for twice": {
+			func(r *agentv1.QuoteRequest) { r.Logs = []*agentv1.LogRequest{{Source: "txt"}, {Source: "txt"}} },
+			codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_LOG_REQUEST_INVALID,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := goodRequest()
+			test.change(request)
+
+			_, err := client.Quote(t.Context(), request)
+			wantRefusal(t, err, test.code, test.reason)
+			mustQuote(t, client, goodRequest())
+		})
+	}
+}
+
+func maxNonce(t *testing.T, client agentv1.QuoteServiceClient) int {
+	t.Helper()
+
+	capabilities, err := client.GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return int(capabilities.GetMaxNonceSize())
+}
+
+func TestTheLongestNonceIsSigned(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	client := n.as(t, rawer)
+	request := goodRequest()
+	request.Nonce = bytes.Repeat([]byte{0x7B}, maxNonce(t, client))
+	mustQuote(t, client, request)
+}
+
+func TestStrangersAreRefused(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	foreign, err := pki.New("foreign")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	unknownCA, err := foreign.Issue(pki.Leaf{DNSNames: []string{rawer}, Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	expired := n.issue(t, pki.Leaf{
+		DNSNames: []string{rawer}, Client: true,
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
+	})
+	serverOnly := n.issue(t, pki.Leaf{DNSNames: []string{rawer}, Server: true})
+
+	for name, certificates := range map[string][]tls.Certificate{
+		"no certificate":               nil,
+		"certificate of another CA":    {unknownCA.Certificate},
+		"expired certificate":          {expired.Certificate},
+		"certificate for servers only": {serverOnly.Certificate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := n.with(t, certificates...).Quote(t.Context(), goodRequest())
+			if status.Code(err) != codes.Unavailable {
+				t.Errorf("got %v, want a failed handshake", err)
+			}
+
+			mustQuote(t, n.as(t, rawer), goodRequest())
+		})
+	}
+}
+
+func TestRolesAreNeeded(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+
+	_, err := n.as(t, "nobody.example").GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})
+	wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+
+	_, err = n.as(t, quoter).Quote(t.Context(), goodRequest())
+	wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+
+	byURI := n.with(t, n.issue(t, pki.Leaf{URIs: []*url.URL{{Scheme: "spiffe", Host: "example.org", Path: "/quoter"}}, Client: true}).Certificate)
+	if _, err := byURI.GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{}); err != nil {
+		t.Errorf("a caller known by URI got %v", err)
+	}
+
+	mustQuote(t, n.as(t, rawer), goodRequest())
+	mustQuote(t, agentv1.NewQuoteServiceClient(n.local(t)), goodRequest())
+}
+
+func TestTLS12IsRefused(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	pair := n.issue(t, pki.Leaf{DNSNames: []string{rawer}, Client: true})
+	old := &tls.Config{RootCAs: n.ca.Pool(), Certificates: []tls.Certificate{pair.Certificate}, MaxVersion: tls.VersionTLS12, MinVersion: tls.VersionTLS12}
+
+	conn, err := tls.Dial("tcp", n.address, old)
+	if err == nil {
+		_ = conn.Close()
+		t.Error("TLS 1.2 was accepted")
+	}
+}
+
+func TestACallerThatHangsUpDoesNoHarm(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	client := n.as(t, rawer)
+	mustQuote(t, client, goodRequest())
+
+	quoting, goOn := make(chan struct{}), make(chan struct{})
+	n.tpm.onQuote(func() {
+		close(quoting)
+		<-goOn
+	})
+
+	ctx, hangUp := context.WithCancel(t.Context())
+	result := make(chan error)
+	go func() {
+		_, err := client.Quote(ctx, goodRequest())
+		result <- err
+	}()
+
+	<-quoting
+	hangUp()
+
+	if err := <-result; status.Code(err) != codes.Canceled {
+		t.Errorf("got %v, want Canceled", err)
+	}
+
+	n.tpm.onQuote(nil)
+	close(goOn)
+	mustQuote(t, client, goodRequest())
+}
+
+func TestTheEndWaitsForCallsUnderWay(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	client := n.as(t, rawer)
+	mustQuote(t, client, goodRequest())
+
+	quoting, goOn := make(chan struct{}), make(chan struct{})
+	n.tpm.onQuote(func() {
+		close(quoting)
+		<-goOn
+	})
+
+	result := make(chan error)
+	go func() {
+		_, err := client.Quote(context.Background(), goodRequest())
+		result <- err
+	}()
+
+	<-quoting
+	n.stop()
+	close(goOn)
+
+	if err := <-result; err != nil {
+		t.Errorf("the call under way got %v", err)
+	}
+
+	err := <-n.stopped
+	n.stopped <- err
+
+	if err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestCapabilitiesTellWhatWorks(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+
+	got, err := n.as(t, rawer).GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if got.GetMinNonceSize() != 16 || got.GetMaxNonceSize() != 66 || len(got.GetBindModes()) != 1 || got.GetLogSources()[0] != "txt" || got.GetTpmManufacturer() != "IBM" {
+		t.Errorf("got %v", got)
+	}
+
+	for _, bank := range got.GetPcrBanks() {
+		request := goodRequest()
+		request.PcrSelections = []*agentv1.PcrSelection{{HashAlgo: bank, PcrIndices: []int32{17}}}
+		mustQuote(t, n.as(t, rawer), request)
+	}
+}
+
+func TestAnAgentIsNotPutTogetherWithoutClientVerification(t *testing.T) {
+	t.Parallel()
+
+	for name, config := range map[string]*tls.Config{
+		"no TLS":                        nil,
+		"clients not verified":          {MinVersion: tls.VersionTLS13},
+		"certificates given, unchecked": {MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert, ClientCAs: x509.NewCertPool()},
+		"TLS 1.2":                       {MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()},
+	} {
+		listener := listen(t, "tcp", "127.0.0.1:0")
+		defer listener.Close()
+
+		if _, err := agent.New(agent.DefaultConfig(), agent.Deps{TCP: listener, TLS: config, Registerer: prometheus.NewRegistry()}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+// Command trustpool-agent answers attestation challenges on a compute node: it signs nonce-bound quotes of the PCRs with a key that never leaves the TPM, and
+// hands on the event logs. See agent.Config for its configuration file.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trustpool/trustpool/agent"
+	"github.com/trustpool/trustpool/cmd/internal/daemon"
+)
+
+func main() {
+	os.Exit(daemon.Run(run))
+}
+
+// run carries out one command line.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	command := rootCommand()
+	command.SetArgs(args)
+	command.SetOut(stdout)
+	command.SetErr(stderr)
+
+	return command.ExecuteContext(ctx)
+}
+
+func rootCommand() *cobra.Command {
+	var (
+		configPath string
+		simulator  simulatorFlags
+	)
+
+	root := &cobra.Command{
+		Use:   "trustpool-agent",
+		Short: "Sign TPM quotes for attestation servers",
+		Long: `trustpool-agent runs on a compute node in the foreground and answers attestation challenges over gRPC with mutual TLS: it signs the
+caller's nonce and the asked PCRs with an attestation key in the TPM, and hands on the event logs. It measures and signs; it never judges.
+
+SIGINT and SIGTERM end it after the calls under way; it then exits with 0. It exits with 2 for wrong flags or config, and with 1 if it
+fails at run time.`,
+		Example: `  trustpool-agent --config /etc/trustpool-agent/agent.yaml
+  trustpool-agent --simulator
+  trustpool-agent --simulator --scenario other-hypervisor --simulator-dir ./node1`,
+		Version:       daemon.Version(),
+		Args:          usageArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if simulator.enabled {
+				return runSimulator(cmd.Context(), simulator, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
+
+			return runService(cmd.Context(), configPath, cmd.ErrOrStderr())
+		},
+	}
+	root.Flags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`")
+	simulator.register(root)
+	root.AddCommand(checkConfigCommand())
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return daemon.UsageError{Err: fmt.Errorf("%w; see trustpool-agent --help", err)}
+	})
+
+	return root
+}
+
+// usageArgs refuses positional arguments.
+func usageArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return daemon.UsageError{Err: fmt.Errorf("unexpected %q; see %s --help", args[0], cmd.CommandPath())}
+	}
+
+	return nil
+}
+
+func checkConfigCommand() *cobra.Command {
+	var configPath string
+
+	command := &cobra.Command{
+		Use:           "check-config",
+		Short:         "Check the configuration file and the files it names",
+		Long:          "check-config reads the configuration file as the daemon would and tells all that is wrong with it. It exits with 0 if nothing is, else with 2.",
+		Example:       "  trustpool-agent check-config --config /etc/trustpool-agent/agent.yaml",
+		Args:          usageArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config := agent.DefaultConfig()
+			if err := daemon.LoadConfig(configPath, &config); err != nil {
+				return err
+			}
+
+			if _, err := serverTLS(config); err != nil {
+				return daemon.UsageError{Err: err}
+			}
+
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", configPath)
+
+			return nil
+		},
+	}
+	command.Flags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`")
+
+	return command
+}
