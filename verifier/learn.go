@@ -1,0 +1,72 @@
+package verifier
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/trustpool/trustpool/verifier/eventlog"
+)
+
+// Learn makes known-good values of a node's evidence: the AK pinned on first use, and for each quoted PCR its events, or its value where it has none.
+// It takes only evidence that passes every check but those against known-good values: with the caller's own nonce, after a measured launch, and replayed
+// from its logs. If the policy pins AKs, the evidence's has to be among them and keeps its pin; the rest of Policy.KnownGood is not looked at.
+//
+// What is learned says what this node measured, not that it is good: that is for a person to approve.
+func Learn(ev Evidence, p Policy) (KnownGood, error) {
+	e := newExam(&ev, &p)
+	firstUse := len(p.KnownGood.AKs) == 0
+	for _, c := range append(authenticity(), freshness()) {
+		if c.name == CheckAKPinned && firstUse {
+			continue
+		}
+		e.run([]check{c})
+	}
+	if err := e.learnable(); err != nil {
+		return KnownGood{}, fmt.Errorf("learning from evidence that is not good: %w", err)
+	}
+
+	pin := e.pin
+	if firstUse {
+		pin = AKPin{Name: e.ak.name, Public: bytes.Clone(ev.AKPublic), Binding: BindingFirstUse}
+	}
+	known := KnownGood{AKs: []AKPin{pin}}
+	for i := range e.explained {
+		known.PCRs = append(known.PCRs, e.explained[i].learn())
+	}
+	return known, nil
+}
+
+// learnable returns what speaks against learning.
+func (e *exam) learnable() error {
+	var errs []error
+	for _, c := range e.checks {
+		if c.Outcome != Passed && c.Outcome != NotRun {
+			errs = append(errs, fmt.Errorf("%s: %s", c.Name, c.Detail))
+		}
+	}
+	for i := range e.explained {
+		for _, ev := range e.explained[i].events {
+			if ev.Type == eventlog.TypeCapValue {
+				errs = append(errs, fmt.Errorf("%s is capped by event %d: it measures nothing", e.explained[i].pcr, ev.Num))
+			}
+		}
+	}
+	if len(errs) == 0 && e.verdict() != Trusted {
+		return errors.New("a check did not pass") // NotRun alone can't be, but zero means no
+	}
+	return errors.Join(errs...)
+}
+
+// learn makes an entry that allows just what this PCR holds.
+func (x *explained) learn() KnownPCR {
+	entry := KnownPCR{Bank: x.pcr.bank, PCR: x.pcr.index}
+	for i, ev := range x.events {
+		digest, _ := ev.Digest(x.pcr.bank)
+		entry.Events = append(entry.Events, Slot{Type: ev.Type, Description: x.describe(i), Digests: []Hex{bytes.Clone(digest)}})
+	}
+	if len(entry.Events) == 0 {
+		entry.Values = []Hex{bytes.Clone(x.value)}
+	}
+	return entry
+}

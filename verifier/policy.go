@@ -1,0 +1,125 @@
+package verifier
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/trustpool/trustpool/verifier/eventlog"
+)
+
+// MinNonceSize is the least number of bytes of a nonce that makes evidence fresh: a shorter one may be met twice.
+const MinNonceSize = 16
+
+// Policy is what the caller demands of evidence.
+type Policy struct {
+	// Nonce is the caller's own nonce: the fresh random bytes that it asked with, at least MinNonceSize of them. nil: freshness is not checked, and the
+	// evidence is never trusted. An empty slice that is not nil is a nonce that is too short.
+	Nonce []byte
+	// BindMode is how the nonce has to be bound to the quote. It must be set whether or not there is a Nonce.
+	BindMode BindMode
+	// KnownGood holds the attestation keys and the measurements to be trusted. An empty one trusts nothing.
+	KnownGood KnownGood
+	// Selection is what has to be signed, bank by bank in this order: no PCR less and no PCR more. None: SHA-256, PCR 17, 18 and 19.
+	Selection []Selection
+}
+
+// Selection names PCRs of one bank.
+type Selection struct {
+	// Alg is the bank's hash.
+	Alg eventlog.Alg
+	// PCRs are 0 to 23, each at most once, in any order.
+	PCRs []int
+}
+
+// DefaultSelection is what a measured launch extends: PCR 17, 18 and 19 of the SHA-256 bank.
+func DefaultSelection() []Selection {
+	return []Selection{{Alg: eventlog.AlgSHA256, PCRs: []int{17, 18, 19}}}
+}
+
+// BindMode says what a quote's extraData has to be.
+type BindMode uint8
+
+const (
+	// BindUnspecified is not usable: the modes prove different things, so the caller has to choose.
+	BindUnspecified BindMode = iota
+	// BindRaw demands the nonce itself, byte for byte. It does not prove over which connection the quote was asked for.
+	BindRaw
+)
+
+// String gives the mode's name.
+func (m BindMode) String() string {
+	switch m {
+	case BindUnspecified:
+		return "unspecified"
+	case BindRaw:
+		return "raw"
+	default:
+		return fmt.Sprintf("BindMode(%d)", uint8(m))
+	}
+}
+
+// extraData returns what the TPM has to have signed as extraData for this nonce.
+func (m BindMode) extraData(nonce []byte) ([]byte, error) {
+	if m != BindRaw {
+		return nil, fmt.Errorf("policy's bind mode is %s: choose raw", m)
+	}
+	return nonce, nil
+}
+
+// selection returns the selection in force with each bank's PCRs in rising order.
+func (p *Policy) selection() ([]Selection, error) {
+	asked := p.Selection
+	if len(asked) == 0 {
+		asked = DefaultSelection()
+	}
+	if len(asked) > maxBanks {
+		return nil, fmt.Errorf("policy's selection has %d banks, more than %d", len(asked), maxBanks)
+	}
+
+	all := make([]Selection, 0, len(asked))
+	for _, s := range asked {
+		sorted, err := s.sorted()
+		if err != nil {
+			return nil, fmt.Errorf("policy's selection: %w", err)
+		}
+		if slices.ContainsFunc(all, func(other Selection) bool { return other.Alg == s.Alg }) {
+			return nil, fmt.Errorf("policy's selection: names bank %s twice", s.Alg)
+		}
+		all = append(all, sorted)
+	}
+	return all, nil
+}
+
+// sorted returns s with its PCRs in rising order, or an error if it names none, one twice or one that no TPM has.
+func (s Selection) sorted() (Selection, error) {
+	if err := trustworthy(s.Alg); err != nil {
+		return Selection{}, err
+	}
+	if len(s.PCRs) == 0 {
+		return Selection{}, fmt.Errorf("bank %s: names no PCR", s.Alg)
+	}
+
+	indices := slices.Sorted(slices.Values(s.PCRs))
+	if indices[0] < 0 || indices[len(indices)-1] >= numPCRs {
+		return Selection{}, fmt.Errorf("bank %s: a PCR is not 0 to %d", s.Alg, numPCRs-1)
+	}
+	if len(slices.Compact(slices.Clone(indices))) != len(indices) {
+		return Selection{}, fmt.Errorf("bank %s: names a PCR twice", s.Alg)
+	}
+	return Selection{Alg: s.Alg, PCRs: indices}, nil
+}
+
+// String gives "sha256:17,18,19".
+func (s Selection) String() string {
+	indices := make([]string, 0, len(s.PCRs))
+	for _, p := range s.PCRs {
+		indices = append(indices, strconv.Itoa(p))
+	}
+	return s.Alg.String() + ":" + strings.Join(indices, ",")
+}
+
+func equalSelections(a, b []Selection) bool {
+	return slices.EqualFunc(a, b, func(x, y Selection) bool { return x.Alg == y.Alg && slices.Equal(x.PCRs, y.PCRs) })
+}
