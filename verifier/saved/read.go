@@ -1,0 +1,233 @@
+package saved
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/eventlog"
+	"github.com/trustpool/trustpool/verifier/internal/strictjson"
+)
+
+// Bounds of a folder.
+const (
+	maxFile  = 16 << 20 // the largest log
+	maxTotal = 64 << 20 // all files
+	maxIndex = 1 << 20
+	maxFiles = 64
+	maxLogs  = 16
+	maxPCR   = 23
+)
+
+// Read reads the evidence that Write saved in dir. It follows no link out of dir, reads only what evidence.json names, and takes no file whose size or
+// digest is another than that file says. Nothing of it is judged: that is for verifier.Verify.
+func Read(dir string) (verifier.Evidence, error) {
+	ev, err := readFolder(dir)
+	if err != nil {
+		return verifier.Evidence{}, fmt.Errorf("reading evidence in %s: %w", dir, err)
+	}
+	return ev, nil
+}
+
+func readFolder(dir string) (ev verifier.Evidence, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return verifier.Evidence{}, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+
+	text, err := readFile(root, FileIndex, maxIndex)
+	if err != nil {
+		return verifier.Evidence{}, err
+	}
+	ix, err := parseIndex(text)
+	if err != nil {
+		return verifier.Evidence{}, fmt.Errorf("%s: %w", FileIndex, err)
+	}
+
+	contents := make(map[string][]byte)
+	for _, f := range ix.Files {
+		data, err := readEntry(root, f)
+		if err != nil {
+			return verifier.Evidence{}, err
+		}
+		contents[f.Name] = data
+	}
+	return ix.evidence(contents)
+}
+
+// readFile reads a regular file of at most so many bytes.
+func readFile(root *os.Root, name string, most int) (data []byte, err error) {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+
+	data, err = io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > most {
+		return nil, fmt.Errorf("%s has more than %d bytes", name, most)
+	}
+	return data, nil
+}
+
+func readEntry(root *os.Root, f entry) ([]byte, error) {
+	data, err := readFile(root, f.Name, f.Size)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(data); len(data) != f.Size || string(sum[:]) != string(f.SHA256) {
+		return nil, fmt.Errorf("%s is not the file that %s names: its size or digest differs", f.Name, FileIndex)
+	}
+	return data, nil
+}
+
+// parseIndex reads evidence.json and tells all its problems at once.
+func parseIndex(text []byte) (index, error) {
+	o, err := strictjson.Decode(text, maxIndex)
+	if err != nil {
+		return index{}, err
+	}
+
+	ix := index{Format: o.String("format")}
+	if ix.Format != "" && ix.Format != Format {
+		o.Problem("format", "is another format, write %q", Format)
+	}
+	files := o.Objects("files")
+	if len(files) > maxFiles {
+		o.Problem("files", "names %d files, write at most %d", len(files), maxFiles)
+		files = nil
+	}
+	total, seen := 0, make(map[string]bool)
+	for _, f := range files {
+		parsed := parseEntry(f)
+		total += parsed.Size
+		if seen[parsed.Name] {
+			f.Problem("name", "stands twice, keep one")
+		}
+		seen[parsed.Name] = true
+		ix.Files = append(ix.Files, parsed)
+	}
+	if total > maxTotal {
+		o.Problem("files", "have %d bytes together, more than %d", total, maxTotal)
+	}
+	for _, b := range o.Objects("pcrs") {
+		ix.PCRs = append(ix.PCRs, bank{Bank: b.String("bank"), PCRs: b.Ints("pcrs", maxPCR)})
+		b.Done()
+	}
+	ix.Hints = o.Texts("hints")
+	o.Done()
+	return ix, o.Err()
+}
+
+func parseEntry(o *strictjson.Object) entry {
+	f := entry{Name: o.String("name"), Size: o.Int("size", maxFile)}
+	if !plainName(f.Name) && f.Name != "" {
+		o.Problem("name", "is no plain file name, write lower-case letters, digits, dots, dashes and underscores, at most 96, no dot in front")
+	}
+	sum, err := hex.DecodeString(o.String("sha256"))
+	if err != nil || len(sum) != sha256.Size {
+		o.Problem("sha256", "is no SHA-256 digest, write 64 hexadecimal digits")
+	}
+	f.SHA256 = sum
+
+	f.Log = o.OptionalString("log")
+	if o.Has("log") && !strings.HasPrefix(f.Name, logPrefix) {
+		o.Problem("log", "is for the files %s* only, remove it", logPrefix)
+	}
+	o.Done()
+	return f
+}
+
+// plainName tells whether name is one in the folder itself.
+func plainName(name string) bool {
+	const most = 96
+	return len(name) <= most && !strings.HasPrefix(name, ".") && !strings.ContainsFunc(name, func(r rune) bool { return !isNameRune(r) })
+}
+
+// evidence puts the contents of the named files together.
+func (ix *index) evidence(contents map[string][]byte) (verifier.Evidence, error) {
+	ev := verifier.Evidence{
+		Quoted:    contents[FileQuote],
+		Signature: contents[FileSignature],
+		Nonce:     contents[FileNonce],
+		Hints:     ix.Hints,
+	}
+	var err error
+	if ev.AKPublic, err = unwrap(contents[FileAKPublic]); err != nil {
+		return verifier.Evidence{}, fmt.Errorf("%s: %w", FileAKPublic, err)
+	}
+	if ev.PCRs, err = ix.split(contents[FilePCRs]); err != nil {
+		return verifier.Evidence{}, fmt.Errorf("%s: %w", FilePCRs, err)
+	}
+
+	for _, f := range ix.Files {
+		switch {
+		case strings.HasPrefix(f.Name, logPrefix):
+			ev.Logs = append(ev.Logs, verifier.Log{Source: f.Log, Raw: contents[f.Name]})
+		case !known(f.Name):
+			return verifier.Evidence{}, fmt.Errorf("%s names %s, which is no file of evidence", FileIndex, f.Name)
+		}
+	}
+	if len(ev.Logs) > maxLogs {
+		return verifier.Evidence{}, fmt.Errorf("there are %d logs, more than %d", len(ev.Logs), maxLogs)
+	}
+	return ev, nil
+}
+
+func known(name string) bool {
+	switch name {
+	case FileQuote, FileSignature, FilePCRs, FileAKPublic, FileAKPEM, FileNonce:
+		return true
+	default:
+		return false
+	}
+}
+
+// unwrap takes the size prefix off a TPM2B.
+func unwrap(sized []byte) ([]byte, error) {
+	if len(sized) < 2 || int(binary.BigEndian.Uint16(sized)) != len(sized)-2 {
+		return nil, errors.New("its first two bytes are not the size of the rest")
+	}
+	return sized[2:], nil
+}
+
+// split cuts the values of quote.pcrs apart.
+func (ix *index) split(values []byte) ([]verifier.PCRBank, error) {
+	banks := make([]verifier.PCRBank, 0, len(ix.PCRs))
+	for _, b := range ix.PCRs {
+		alg, err := eventlog.ParseAlg(b.Bank)
+		if err != nil {
+			return nil, err
+		}
+		out := verifier.PCRBank{Alg: alg}
+		for _, pcr := range b.PCRs {
+			if len(values) < alg.Size() {
+				return nil, fmt.Errorf("has too few bytes for the PCRs that %s names", FileIndex)
+			}
+			out.Values = append(out.Values, verifier.PCRValue{Index: pcr, Value: values[:alg.Size():alg.Size()]})
+			values = values[alg.Size():]
+		}
+		banks = append(banks, out)
+	}
+	if len(values) > 0 {
+		return nil, fmt.Errorf("has %d bytes more than the PCRs that %s names", len(values), FileIndex)
+	}
+	return banks, nil
+}
