@@ -147,9 +147,9 @@ func (c Config) validateListen(p *problems) {
 
 	checkAddress(p, "listen.address", c.Listen.Address)
 
-	for key, file := range map[string]string{"certificate": c.TLS.Certificate, "key": c.TLS.Key, "client_ca": c.TLS.ClientCA} {
-		if file == "" {
-			p.add("tls."+key, "missing; mutual TLS needs it, write the path of a PEM file")
+	for _, file := range []struct{ key, path string }{{"certificate", c.TLS.Certificate}, {"key", c.TLS.Key}, {"client_ca", c.TLS.ClientCA}} {
+		if file.path == "" {
+			p.add("tls."+file.key, "missing; mutual TLS needs it, write the path of a PEM file")
 		}
 	}
 

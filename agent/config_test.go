@@ -1,0 +1,82 @@
+package agent_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trustpool/trustpool/agent"
+)
+
+// validConfig is the least that a host needs beside the defaults.
+func validConfig() agent.Config {
+	config := agent.DefaultConfig()
+	config.TLS = agent.TLSConfig{Certificate: "/c.pem", Key: "/k.pem", ClientCA: "/ca.pem"}
+	config.Clients = []agent.ClientRule{{SAN: []string{"dns:a.example"}, Roles: []agent.Role{agent.RoleQuote}}}
+
+	return config
+}
+
+func TestTheDefaultsNeedOnlyTLSAndClients(t *testing.T) {
+	t.Parallel()
+
+	if err := validConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEachMistakeIsNamedByItsKey(t *testing.T) {
+	t.Parallel()
+
+	for key, change := range map[string]func(*agent.Config){
+		"tpm.device":       func(c *agent.Config) { c.TPM.Device = "tpmrm0" },
+		"tpm.queue":        func(c *agent.Config) { c.TPM.Queue = 0 },
+		"tpm.ak.algorithm": func(c *agent.Config) { c.TPM.AK.Algorithm = "dsa" },
+		"tpm.ak.handle":    func(c *agent.Config) { c.TPM.AK.Handle = 0x80000000 },
+		"listen":           func(c *agent.Config) { c.Listen = agent.ListenConfig{} },
+		"listen.address":   func(c *agent.Config) { c.Listen.Address = "9443" },
+		"listen.unix":      func(c *agent.Config) { c.Listen.Unix = "agent.sock" },
+		"tls.certificate":  func(c *agent.Config) { c.TLS.Certificate = "" },
+		"tls.key":          func(c *agent.Config) { c.TLS.Key = "" },
+		"tls.client_ca":    func(c *agent.Config) { c.TLS.ClientCA = "" },
+		"clients":          func(c *agent.Config) { c.Clients = nil },
+		"clients[0].san":   func(c *agent.Config) { c.Clients[0].SAN = []string{"a.example"} },
+		"clients[0].roles": func(c *agent.Config) { c.Clients[0].Roles = []agent.Role{"king"} },
+		"logs[0].source":   func(c *agent.Config) { c.Logs = []agent.LogConfig{{Source: "../x", Path: "/x"}} },
+		"logs[0].path":     func(c *agent.Config) { c.Logs = []agent.LogConfig{{Source: "x", Path: "x"}} },
+		"logs[1].source": func(c *agent.Config) {
+			c.Logs = []agent.LogConfig{{Source: "x", Path: "/x"}, {Source: "x", Path: "/y"}}
+		},
+		"admin.address": func(c *agent.Config) { c.Admin.Address = "nowhere" },
+		"clients[1].san": func(c *agent.Config) {
+			c.Clients = append(c.Clients, agent.ClientRule{Roles: []agent.Role{agent.RoleRaw}})
+		},
+		"clients[1].roles": func(c *agent.Config) { c.Clients = append(c.Clients, agent.ClientRule{SAN: []string{"dns:b.example"}}) },
+	} {
+		config := validConfig()
+		change(&config)
+
+		err := config.Validate()
+		if err == nil || !strings.HasPrefix(err.Error(), key+": ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v", key, err)
+		}
+	}
+}
+
+func TestAllMistakesAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+
+	err := agent.Config{Listen: agent.ListenConfig{Address: ":1"}}.Validate()
+
+	var keys []string
+	for line := range strings.Lines(err.Error()) {
+		key, _, _ := strings.Cut(line, ":")
+		keys = append(keys, key)
+	}
+
+	want := []string{"tpm.device", "tpm.queue", "tpm.ak.algorithm", "tpm.ak.handle", "tls.certificate", "tls.key", "tls.client_ca", "clients"}
+	if diff := cmp.Diff(want, keys); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+}

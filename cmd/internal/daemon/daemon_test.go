@@ -1,0 +1,158 @@
+package daemon_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/trustpool/trustpool/cmd/internal/daemon"
+)
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct {
+		err  error
+		code int
+	}{
+		"no error":                   {nil, 0},
+		"failure at run time":        {errors.New("x"), 1},
+		"mistake in the usage":       {daemon.UsageError{Err: errors.New("x")}, 2},
+		"mistake, wrapped once more": {fmt.Errorf("y: %w", daemon.UsageError{Err: errors.New("x")}), 2},
+	} {
+		var stderr bytes.Buffer
+		if code := daemon.ExitCode(test.err, &stderr); code != test.code {
+			t.Errorf("%s: exit code %d, want %d", name, code, test.code)
+		}
+
+		if (stderr.Len() > 0) != (test.err != nil) {
+			t.Errorf("%s: stderr is %q", name, stderr.String())
+		}
+	}
+}
+
+// config is a small one with a rule.
+type config struct {
+	Name string `yaml:"name"`
+}
+
+func (c *config) Validate() error {
+	if c.Name == "" {
+		return errors.New("name: missing, write one")
+	}
+
+	return nil
+}
+
+func TestConfigFilesAreReadStrictly(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct{ content, want string }{
+		"good":                        {"name: a", ""},
+		"empty file, invalid default": {"", "name: missing"},
+		"unknown key":                 {"name: a\nnome: b", `line 2: unknown key "nome"`},
+		"key twice":                   {"name: a\nname: b", "already defined"},
+		"two documents":               {"name: a\n---\nname: b", "more than one YAML document"},
+		"not YAML":                    {"\tname", "cannot start any token"},
+		"too large":                   {strings.Repeat("#", 1<<20+1), "more than 1048576 bytes"},
+	} {
+		path := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+
+		err := daemon.LoadConfig(path, &config{})
+		if test.want == "" && err == nil {
+			continue
+		}
+
+		if err == nil || !strings.Contains(err.Error(), test.want) || !errors.As(err, new(daemon.UsageError)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestTheAdminListenerTellsTheTruth(t *testing.T) {
+	t.Parallel()
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ready := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	registry := daemon.NewRegistry("test")
+
+	go func() {
+		done <- daemon.ServeAdmin(ctx, listener, registry, func() error { return <-ready }, slog.New(slog.DiscardHandler))
+	}()
+
+	get := func(path string) (int, string) {
+		response, err := http.Get("http://" + listener.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return response.StatusCode, string(body)
+	}
+
+	ready <- errors.New("no TPM")
+	if code, body := get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "no TPM") {
+		t.Errorf("/readyz: %d %q", code, body)
+	}
+
+	ready <- nil
+	if code, _ := get("/readyz"); code != http.StatusOK {
+		t.Errorf("/readyz: %d", code)
+	}
+
+	if code, _ := get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d", code)
+	}
+
+	if _, body := get("/metrics"); !strings.Contains(body, `test_build_info{version="devel"} 1`) {
+		t.Error("/metrics has no build info")
+	}
+
+	stop()
+
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetricsPassTheLinter(t *testing.T) {
+	t.Parallel()
+
+	problems, err := testutil.GatherAndLint(daemon.NewRegistry("test"))
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+func TestTLSFilesThatAreNoneAreNamed(t *testing.T) {
+	t.Parallel()
+
+	if _, err := daemon.ServerTLS("/none.pem", "/none-key.pem", "/ca.pem"); err == nil || !strings.Contains(err.Error(), "/none.pem") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
+)
+
+// asAgent makes the test binary be the command, so that tests can kill the real one.
+const asAgent = "TRUSTPOOL_TEST_AS_AGENT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asAgent) != "" {
+		main()
+	}
+
+	testscript.Main(m, map[string]func(){"trustpool-agent": main})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:  "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(env *testscript.Env) error {
+			sample, err := os.ReadFile("../../packaging/trustpool-agent/agent.yaml")
+			if err != nil {
+				return err
+			}
+
+			pkiDir := filepath.Join(env.WorkDir, "pki")
+			if err := writePKI(pkiDir); err != nil {
+				return err
+			}
+
+			env.Setenv("PKI", pkiDir)
+
+			return os.WriteFile(filepath.Join(env.WorkDir, "sample.yaml"), sample, 0o600)
+		},
+	})
+}
+
+// exits runs a command that must end with an exit code: exits CODE COMMAND ARGS...
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	code := 0
+
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// process is a running trustpool-agent.
+type process struct {
+	*exec.Cmd
+
+	out    *bufio.Reader
+	stderr strings.Builder
+}
+
+// launch starts the real command.
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+
+	p := &process{Cmd: exec.Command(os.Args[0], args...)}
+	p.Env = append(os.Environ(), asAgent+"=1")
+	p.Stderr = &p.stderr
+
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	p.out = bufio.NewReader(out)
+
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() {
+		if p.ProcessState == nil {
+			_ = p.Process.Kill()
+			_ = p.Wait()
+		}
+	})
+
+	return p
+}
+
+// end sends a signal, waits, and returns the exit code.
+func (p *process) end(t *testing.T, signal os.Signal) int {
+	t.Helper()
+
+	if err := p.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+
+	_, _ = io.Copy(io.Discard, p.out)
+
+	if err := p.Wait(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+
+	return p.ProcessState.ExitCode()
+}
+
+// tryLine returns the arguments of the line that the simulator prints.
+func (p *process) tryLine(t *testing.T) []string {
+	t.Helper()
+
+	for {
+		line, err := p.out.ReadString('\n')
+		if err != nil {
+			_ = p.Wait()
+			t.Fatalf("no try line: %v\n%s", err, p.stderr.String())
+		}
+
+		if rest, ok := strings.CutPrefix(line, "try: "); ok {
+			return strings.Fields(rest)
+		}
+	}
+}
+
+func TestTheSimulatorServesUntilItIsTold(t *testing.T) {
+	t.Parallel()
+
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+
+			p := launch(t, "--simulator")
+			words := p.tryLine(t)
+
+			if len(words) != 6 || words[1] != "quote" || words[2] != "--address" || words[4] != "--tls-dir" {
+				t.Fatalf("try line is %q", words)
+			}
+
+			name := quoteOver(t, words[3], clientTLS(t, words[5])).GetAkName()
+			if len(name) != 34 {
+				t.Errorf("AK name is %x", name)
+			}
+
+			if code := p.end(t, signal); code != 0 {
+				t.Errorf("exit code %d\n%s", code, p.stderr.String())
+			}
+
+			if _, err := os.Stat(words[5]); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the temporary folder is still there: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheSameSimulatedNodeBootsAgain(t *testing.T) {
+	t.Parallel()
+
+	dir := filepath.Join(t.TempDir(), "node")
+	p := launch(t, "--simulator", "--simulator-dir", dir)
+	words := p.tryLine(t)
+	first := quoteOver(t, words[3], clientTLS(t, words[5]))
+
+	second := launch(t, "--simulator", "--simulator-dir", dir)
+	if code := second.end(t, syscall.Signal(0)); code != 1 || !strings.Contains(second.stderr.String(), "in use") {
+		t.Errorf("a second agent on the same state: exit code %d\n%s", code, second.stderr.String())
+	}
+
+	quoteOver(t, words[3], clientTLS(t, words[5]))
+	p.end(t, syscall.SIGTERM)
+
+	p = launch(t, "--simulator", "--simulator-dir", dir, "--scenario", "other-hypervisor")
+	words = p.tryLine(t)
+	again := quoteOver(t, words[3], clientTLS(t, words[5]))
+
+	if string(first.GetAkName()) != string(again.GetAkName()) {
+		t.Error("the AK is another one after a reboot")
+	}
+
+	if value17(first) == value17(again) {
+		t.Error("PCR 17 is the same under another hypervisor")
+	}
+}
+
+func value17(response *agentv1.QuoteResponse) string {
+	return string(response.GetPcrBanks()[0].GetPcrValues()[0].GetValue())
+}
+
+func TestAKilledAgentComesBackToItsTPM(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	serveTPM(t, filepath.Join(dir, "tpm.sock"))
+
+	config := filepath.Join(dir, "agent.yaml")
+	socket := filepath.Join(dir, "agent.sock")
+	yaml := fmt.Sprintf("tpm: {device: %s/tpm.sock}\nlisten: {address: '', unix: %s}\nadmin: {address: ''}\n", dir, socket)
+
+	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	var names []string
+
+	for range 3 {
+		p := launch(t, "--config", config)
+		names = append(names, string(quoteOver(t, "unix://"+socket, insecure.NewCredentials()).GetAkName()))
+
+		if code := p.end(t, syscall.SIGKILL); code != -1 {
+			t.Errorf("exit code %d after SIGKILL", code)
+		}
+	}
+
+	if names[0] != names[1] || names[1] != names[2] {
+		t.Errorf("AK names %x", names)
+	}
+}
+
+// serveTPM starts a simulated node and offers its TPM on a unix socket.
+func serveTPM(t *testing.T, path string) {
+	t.Helper()
+
+	node := tpmsimtest.Start(t, tpmsim.Options{})
+
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	served := make(chan error)
+	go func() { served <- node.Serve(t.Context(), listener) }()
+	t.Cleanup(func() {
+		if err := <-served; err != nil && !errors.Is(err, net.ErrClosed) && t.Context().Err() == nil {
+			t.Errorf("serving the TPM: %v", err)
+		}
+	})
+}
+
+// quoteOver asks for a quote, waiting until the agent is there.
+func quoteOver(t *testing.T, address string, creds credentials.TransportCredentials) *agentv1.QuoteResponse {
+	t.Helper()
+
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
+		grpc.WithDefaultServiceConfig(`{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":5,"initialBackoff":"0.1s","maxBackoff":"1s",
+			"backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	response, err := agentv1.NewQuoteServiceClient(conn).Quote(t.Context(), &agentv1.QuoteRequest{
+		Nonce: []byte("0123456789abcdef"), BindMode: agentv1.BindMode_BIND_MODE_RAW,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return response
+}
+
+func clientTLS(t *testing.T, dir string) credentials.TransportCredentials {
+	t.Helper()
+
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "client.pem"), filepath.Join(dir, "client-key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	pem, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+
+	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: roots})
+}
