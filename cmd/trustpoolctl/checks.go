@@ -1,0 +1,79 @@
+package main
+
+import "github.com/trustpool/trustpool/verifier"
+
+// checkMeaning says in words what a check that passed has shown.
+func checkMeaning(name verifier.CheckName) string {
+	switch name {
+	case verifier.CheckPolicy:
+		return "what is demanded makes sense"
+	case verifier.CheckQuotedStructure:
+		return "the quote is one well-formed structure"
+	case verifier.CheckSignatureStructure:
+		return "the signature is one well-formed structure"
+	case verifier.CheckAKStructure:
+		return "the attestation key is one well-formed structure"
+	case verifier.CheckMagic:
+		return "a TPM made the quote"
+	case verifier.CheckType:
+		return "it is a quote and nothing else"
+	case verifier.CheckAKPinned:
+		return "the attestation key is a known-good one"
+	case verifier.CheckAKAttributes:
+		return "the key signs only what its TPM made, and never leaves it"
+	case verifier.CheckAKAlgorithm:
+		return "the key's algorithm is strong enough"
+	case verifier.CheckSignature:
+		return "the attestation key signed the quote"
+	case verifier.CheckQualifiedSigner:
+		return "the key is a primary key of the endorsement hierarchy"
+	case verifier.CheckNonce:
+		return "the nonce that was asked with is signed"
+	case verifier.CheckSelection:
+		return "the PCRs that were asked for are signed, and no others"
+	case verifier.CheckPCRValues:
+		return "each signed PCR has its value"
+	case verifier.CheckPCRDigest:
+		return "the values are the signed ones"
+	case verifier.CheckLaunch:
+		return "there was a measured launch"
+	case verifier.CheckLogs:
+		return "the event logs parse"
+	case verifier.CheckReplay:
+		return "the event logs explain every PCR"
+	case verifier.CheckKnownGood:
+		return "there are known-good values for exactly these PCRs"
+	case verifier.CheckMeasurements:
+		return "all measurements are known-good"
+	case verifier.CheckFreshness:
+		return "the quote was made for this verification"
+	default:
+		return ""
+	}
+}
+
+// checkText writes each check with its outcome and words.
+func checkText(p *page, checks []verifier.Check) {
+	p.line("%s", p.head("Checks"))
+	for _, check := range checks {
+		words := check.Detail
+		if words == "" {
+			words = checkMeaning(check.Name)
+		}
+		p.line("  %s  %-20s %s", outcomeWord(p, check.Outcome), check.Name, printable(words))
+	}
+}
+
+// outcomeWord is nine columns wide.
+func outcomeWord(p *page, outcome verifier.Outcome) string {
+	switch outcome {
+	case verifier.Passed:
+		return p.good("ok       ")
+	case verifier.NotAsked:
+		return p.warn("not asked")
+	case verifier.NotRun:
+		return p.warn("not run  ")
+	default:
+		return p.bad("failed   ")
+	}
+}

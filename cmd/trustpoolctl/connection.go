@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/client"
+)
+
+// connection is how to reach a node's agent: the flags of every command that does.
+type connection struct {
+	address    string
+	tlsDir     string
+	ca         string
+	cert       string
+	key        string
+	serverName string
+	timeout    time.Duration
+}
+
+func (c *connection) register(flags *pflag.FlagSet) {
+	flags.StringVar(&c.address, "address", "", "the agent: `host:port`, or unix:///path on this machine")
+	flags.StringVar(&c.tlsDir, "tls-dir", "", "`folder` with ca.pem, client.pem and client-key.pem")
+	flags.StringVar(&c.ca, "ca", "", "PEM `file` with the CAs of the nodes")
+	flags.StringVar(&c.cert, "cert", "", "PEM `file` with the client certificate")
+	flags.StringVar(&c.key, "key", "", "PEM `file` with the client certificate's key")
+	flags.StringVar(&c.serverName, "server-name", "", "`name` in the node's certificate (default: the host in --address)")
+	flags.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for the node")
+}
+
+// challenge asks the node for a quote over nonce, with all its logs.
+func (c *connection) challenge(ctx context.Context, nonce []byte, selection []verifier.Selection) (client.Reply, error) {
+	if c.timeout <= 0 {
+		return client.Reply{}, usagef("--timeout has to be more than 0")
+	}
+	agent, err := c.dial()
+	if err != nil {
+		return client.Reply{}, err
+	}
+	defer func() { _ = agent.Close() }() // all answers are in
+
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	capabilities, err := agent.Capabilities(ctx)
+	if err != nil {
+		return client.Reply{}, err
+	}
+	return agent.Quote(ctx, client.QuoteOptions{Nonce: nonce, Selection: selection, WantLogs: capabilities.GetLogSources()})
+}
+
+func (c *connection) dial() (*client.Client, error) {
+	if c.address == "" {
+		return nil, withHint(usagef("--address is missing"), "Write --address host:port, or --address unix:///path for an agent on this machine.")
+	}
+
+	config, err := c.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	agent, err := client.Dial(client.Options{Address: c.address, TLS: config})
+	if err != nil {
+		return nil, daemon.UsageError{Err: err}
+	}
+	return agent, nil
+}
+
+// tlsConfig returns nil for a unix socket.
+func (c *connection) tlsConfig() (*tls.Config, error) {
+	ca, cert, key, err := c.files()
+	if err != nil || ca == "" {
+		return nil, err
+	}
+
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("loading the client certificate: %w", err)
+	}
+	pem, err := os.ReadFile(ca) //nolint:gosec // the user's own file
+	if err != nil {
+		return nil, fmt.Errorf("loading the CAs of the nodes: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("loading the CAs of the nodes: %s holds no PEM certificate", ca)
+	}
+
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		RootCAs:      roots,
+		Certificates: []tls.Certificate{pair},
+		ServerName:   c.serverName,
+	}, nil
+}
+
+// files returns the three PEM files, single flags before the folder, and none for a unix socket.
+func (c *connection) files() (ca, cert, key string, err error) {
+	if strings.HasPrefix(c.address, "unix:") {
+		if c.tlsDir+c.ca+c.cert+c.key+c.serverName != "" {
+			return "", "", "", usagef("a unix socket takes no TLS: leave out --tls-dir, --ca, --cert, --key and --server-name")
+		}
+		return "", "", "", nil
+	}
+
+	ca, cert, key = c.ca, c.cert, c.key
+	if c.tlsDir != "" {
+		ca = cmp.Or(ca, filepath.Join(c.tlsDir, "ca.pem"))
+		cert = cmp.Or(cert, filepath.Join(c.tlsDir, "client.pem"))
+		key = cmp.Or(key, filepath.Join(c.tlsDir, "client-key.pem"))
+	}
+	if ca == "" || cert == "" || key == "" {
+		return "", "", "", withHint(usagef("the client certificate is missing: agents answer nobody whom they do not know"),
+			"Give --tls-dir, or --ca, --cert and --key.")
+	}
+	return ca, cert, key, nil
+}

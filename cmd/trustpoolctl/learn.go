@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trustpool/trustpool/verifier"
+)
+
+// learnFlags are those of one learn command.
+type learnFlags struct {
+	connection
+	pcrs  string
+	out   string
+	force bool
+}
+
+func newLearn(out *output) *cobra.Command {
+	var flags learnFlags
+	cmd := &cobra.Command{
+		Use:   "learn --address ADDRESS --out FILE",
+		Short: "Write known-good values from a node that you know to be good",
+		Long: `learn challenges a node with a fresh nonce, checks everything but the known-good values, and writes what it measured as
+known-good: from then on verify trusts exactly this launch, signed by exactly this key.
+
+You vouch for the node: look at what was learned before you rely on it. Its attestation key is pinned because it was there
+first. That proves nothing about hardware: the key may be that of a software TPM.
+
+What no log explains, or what is not fresh, is refused with exit code 4, and nothing is written.`,
+		Example: `  trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json
+  trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json --pcrs sha384:17,18,19 --force`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return learn(cmd.Context(), flags, out) },
+	}
+	flags.register(cmd.Flags())
+	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to learn, banks joined by +")
+	cmd.Flags().StringVar(&flags.out, "out", "", "write the known-good values to this `file`")
+	cmd.Flags().BoolVar(&flags.force, "force", false, "replace the file if there is one")
+	return cmd
+}
+
+func learn(ctx context.Context, flags learnFlags, out *output) error {
+	selection, err := parseSelection(flags.pcrs)
+	if err != nil {
+		return usagef("--pcrs: %w", err)
+	}
+	if err := checkTarget(flags.out, flags.force); err != nil {
+		return err
+	}
+	nonce, err := freshNonce()
+	if err != nil {
+		return err
+	}
+
+	reply, err := flags.challenge(ctx, nonce, selection)
+	if err != nil {
+		return fmt.Errorf("could not learn: %w", err)
+	}
+	knownGood, err := verifier.Learn(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Selection: selection})
+	if err != nil {
+		return refusedError{fmt.Errorf("nothing was learned from %s: %w", flags.address, err)}
+	}
+	if err := writeKnownGood(flags.out, knownGood, flags.force); err != nil {
+		return err
+	}
+
+	view := newLearnView(knownGood)
+	view.Address, view.WrittenTo = flags.address, flags.out
+	return out.print(view, view.text)
+}
+
+// checkTarget fails early: a node need not be asked for what can't be written. writeFile makes sure.
+func checkTarget(path string, force bool) error {
+	if path == "" {
+		return usagef("--out is missing: name the file to write")
+	}
+	if _, err := os.Lstat(path); force || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return withHint(fmt.Errorf("%s exists", path), "Name another file, or replace it with --force.")
+}
+
+// writeKnownGood writes nothing that could not be read again, such as values of a bank that nobody should trust.
+func writeKnownGood(path string, knownGood verifier.KnownGood, force bool) error {
+	data, err := knownGood.Marshal()
+	if err != nil {
+		return err
+	}
+	if _, err := verifier.ParseKnownGood(data); err != nil {
+		return fmt.Errorf("what was learned is of no use: %w", err)
+	}
+	return writeFile(path, data, force)
+}

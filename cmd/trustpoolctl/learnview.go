@@ -1,0 +1,59 @@
+package main
+
+import (
+	"github.com/trustpool/trustpool/verifier"
+)
+
+// learnView is what learn prints.
+type learnView struct {
+	Address   string `json:"address"`
+	WrittenTo string `json:"written_to"`
+	// AKName and EKBinding are those of the one key that was pinned.
+	AKName    verifier.Hex       `json:"ak_name"`
+	EKBinding verifier.EKBinding `json:"ek_binding"`
+	// KnownGood is what the file holds.
+	KnownGood verifier.KnownGood `json:"known_good"`
+}
+
+func newLearnView(knownGood verifier.KnownGood) *learnView {
+	view := &learnView{KnownGood: knownGood}
+	for _, pin := range knownGood.AKs {
+		view.AKName, view.EKBinding = pin.Name, pin.Binding
+	}
+	return view
+}
+
+func (v *learnView) text(p *page) {
+	p.line("%s from %s, written to %s", p.good("Learned"), printable(v.Address), v.WrittenTo)
+	p.line("")
+	for _, known := range v.KnownGood.PCRs {
+		learnedPCR(p, &known)
+	}
+
+	p.line("")
+	p.line("%s  %s", p.head("Attestation key"), v.AKName)
+	p.line("  Pinned by first use: verify refuses any other key from now on. That proves nothing about hardware:")
+	p.line("  it is the key that answered, and it may be that of a software TPM.")
+	p.line("")
+	p.line("%s", p.warn("Look at it before you rely on it: learned means that the node measured this, not that it is good."))
+}
+
+func learnedPCR(p *page, known *verifier.KnownPCR) {
+	if len(known.Events) == 0 {
+		p.line("  %s PCR %d: nothing was measured into it, its value is known-good", known.Bank, known.PCR)
+	} else {
+		p.line("  %s PCR %d: %d events, each known-good in its place", known.Bank, known.PCR, len(known.Events))
+	}
+	for _, value := range known.Values {
+		p.line("    %s", value)
+	}
+	for _, slot := range known.Events {
+		name := slot.Description
+		if name == "" {
+			name = slot.Type.String()
+		}
+		for _, digest := range slot.Digests {
+			p.line("    %s  %s", digest, printable(name))
+		}
+	}
+}

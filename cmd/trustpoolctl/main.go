@@ -1,0 +1,28 @@
+// Command trustpoolctl is a person's tool: it asks a node for a quote, verifies evidence, and learns known-good values.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal lets the command clean up; the next one ends it.
+	context.AfterFunc(ctx, stop)
+
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns its exit code. Results go to stdout, errors to stderr.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root, out := newRoot(stdout)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+
+	return report(stderr, out.json, root.ExecuteContext(ctx))
+}

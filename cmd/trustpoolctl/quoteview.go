@@ -1,0 +1,176 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/client"
+)
+
+// quoteView is what quote prints.
+type quoteView struct {
+	Address string       `json:"address"`
+	Nonce   verifier.Hex `json:"nonce"`
+	// Whole: every check of Checks passed. It says nothing about the node being good.
+	Whole bool `json:"whole"`
+	// Judged is always false: nothing was compared with known-good values.
+	Judged   bool         `json:"judged"`
+	AKName   verifier.Hex `json:"ak_name"`
+	AKPublic verifier.Hex `json:"ak_public"`
+	// Signed is nil if the key that came with the quote did not sign it.
+	Signed  *verifier.Quote   `json:"signed"`
+	PCRs    []pcrView         `json:"pcrs"`
+	Logs    []logView         `json:"logs"`
+	Hints   map[string]string `json:"unsigned_hints"`
+	Checks  []verifier.Check  `json:"checks"`
+	SavedTo string            `json:"saved_to,omitempty"`
+}
+
+type pcrView struct {
+	Bank  string       `json:"bank"`
+	PCR   int          `json:"pcr"`
+	Value verifier.Hex `json:"value"`
+}
+
+type logView struct {
+	Source string       `json:"source"`
+	State  string       `json:"state"`
+	Format string       `json:"format"`
+	SHA256 verifier.Hex `json:"sha256,omitempty"`
+	Size   int          `json:"size"`
+	Sent   bool         `json:"sent"`
+	Detail string       `json:"detail,omitempty"`
+}
+
+// wholeChecks are those that need nothing but the evidence and the nonce that it was asked with.
+func wholeChecks() []verifier.CheckName {
+	return []verifier.CheckName{
+		verifier.CheckQuotedStructure, verifier.CheckSignatureStructure, verifier.CheckAKStructure, verifier.CheckMagic, verifier.CheckType,
+		verifier.CheckAKAttributes, verifier.CheckAKAlgorithm, verifier.CheckSignature, verifier.CheckQualifiedSigner,
+		verifier.CheckNonce, verifier.CheckSelection, verifier.CheckPCRValues, verifier.CheckPCRDigest,
+	}
+}
+
+func newQuoteView(reply client.Reply, selection []verifier.Selection) *quoteView {
+	ev := reply.Evidence
+	// Without known-good values the verdict always is a refusal; what counts are the checks that need none.
+	result := verifier.Verify(ev, verifier.Policy{Nonce: ev.Nonce, BindMode: verifier.BindRaw, Selection: selection})
+	view := &quoteView{
+		Nonce:    ev.Nonce,
+		Whole:    true,
+		AKName:   result.AKName,
+		AKPublic: ev.AKPublic,
+		Hints:    ev.Hints,
+	}
+	if result.Quote != nil {
+		signed := *result.Quote
+		signed.PCRs = nil // shown once, also where nobody signed them
+		view.Signed = &signed
+	}
+
+	for _, name := range wholeChecks() {
+		check := result.Check(name)
+		view.Checks = append(view.Checks, check)
+		view.Whole = view.Whole && check.Outcome == verifier.Passed
+	}
+	for _, bank := range ev.PCRs {
+		for _, v := range bank.Values {
+			view.PCRs = append(view.PCRs, pcrView{Bank: bank.Alg.String(), PCR: v.Index, Value: v.Value})
+		}
+	}
+	for _, ref := range reply.Logs {
+		view.Logs = append(view.Logs, logView{
+			Source: ref.Source,
+			State:  ref.StateWord(),
+			Format: ref.FormatWord(),
+			SHA256: ref.SHA256,
+			Size:   ref.Size,
+			Sent:   slices.ContainsFunc(ev.Logs, func(l verifier.Log) bool { return l.Source == ref.Source }),
+			Detail: ref.Detail,
+		})
+	}
+	return view
+}
+
+func (v *quoteView) text(p *page) {
+	if v.Whole {
+		p.line("%s of %s: signed by the key that came with it, over this nonce and these PCRs.", p.head("Quote"), printable(v.Address))
+	} else {
+		p.line("%s of %s: it is not what was asked for, or nobody signed it.", p.bad("No good quote"), printable(v.Address))
+	}
+	p.line("%s Nothing was compared with known-good values; trustpoolctl verify does that.", p.warn("Not judged."))
+
+	p.line("")
+	p.field("nonce", "%s", v.Nonce)
+	p.field("AK name", "%s", v.AKName)
+	v.signedText(p)
+	v.pcrText(p)
+	v.logText(p)
+	hintText(p, v.Hints)
+	if !v.Whole {
+		p.line("")
+		checkText(p, v.Checks)
+	}
+	if v.SavedTo != "" {
+		p.line("")
+		p.line("The evidence is in %s. To judge it: trustpoolctl verify %s --known-good FILE --nonce %s", v.SavedTo, v.SavedTo, v.Nonce)
+	}
+}
+
+func (v *quoteView) signedText(p *page) {
+	if v.Signed == nil {
+		return
+	}
+	p.field("TPM clock", "%s, safe: %t", time.Duration(min(v.Signed.Clock, maxClock))*time.Millisecond, v.Signed.Safe)
+	p.field("TPM resets", "%d, restarts: %d", v.Signed.ResetCount, v.Signed.RestartCount)
+	p.field("TPM firmware", "%016x", v.Signed.FirmwareVersion)
+}
+
+// maxClock is the longest time in milliseconds that a time.Duration holds, some 292 years.
+const maxClock = 1<<63/uint64(time.Millisecond) - 1
+
+func (v *quoteView) pcrText(p *page) {
+	p.line("")
+	p.line("%s", p.head("PCRs"))
+	for _, value := range v.PCRs {
+		p.line("  %s:%-2d  %s", value.Bank, value.PCR, value.Value)
+	}
+}
+
+func (v *quoteView) logText(p *page) {
+	p.line("")
+	p.line("%s, not signed: verify replays them against the PCRs", p.head("Event logs"))
+	if len(v.Logs) == 0 {
+		p.line("  none")
+	}
+	for _, log := range v.Logs {
+		p.line("  %-12s %s, %s, %d bytes, sha256 %s", log.Source, log.State, log.Format, log.Size, orDash(log.SHA256))
+		if log.Detail != "" {
+			p.line("  %-12s %s", "", printable(log.Detail))
+		}
+		if log.Size > 0 && !log.Sent {
+			p.line("  %-12s too large for one answer, its bytes did not come", "")
+		}
+	}
+}
+
+func orDash(h verifier.Hex) string {
+	if len(h) == 0 {
+		return "-"
+	}
+	return h.String()
+}
+
+// hintText writes what the node said unsigned.
+func hintText(p *page, hints map[string]string) {
+	if len(hints) == 0 {
+		return
+	}
+	p.line("")
+	p.line("%s: the node's word, signed by nobody", p.head("Hints"))
+	for _, name := range slices.Sorted(maps.Keys(hints)) {
+		p.line("  %-14s %s", printable(name), printable(hints[name]))
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trustpool/trustpool/cmd/internal/daemon"
+)
+
+// newRoot builds the command tree. The output has its flags once the tree has been executed.
+func newRoot(stdout io.Writer) (*cobra.Command, *output) {
+	out := newOutput(stdout)
+
+	root := &cobra.Command{
+		Use:   "trustpoolctl",
+		Short: "Quote nodes, verify their evidence, learn known-good values",
+		Long: `trustpoolctl asks a compute node for evidence of how it was launched, and judges it.
+
+A node is judged in three steps: learn known-good values from a node that you know to be good, then verify nodes against
+them. quote shows a node's evidence and keeps it in a folder, without judging it.
+
+With --json, results go to stdout as one JSON object; errors go to stderr as {"error": ..., "reason": ..., "hint": ...},
+where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Line breaks and colours are for people only.
+
+` + exitExplanations,
+		Version:                    daemon.Version(),
+		Args:                       subcommandOnly,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
+
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return daemon.UsageError{Err: err} })
+	root.PersistentFlags().BoolVar(&out.json, "json", false, "print JSON")
+	root.AddCommand(newQuote(out), newVerify(out), newLearn(out))
+
+	return root, out
+}
+
+// subcommandOnly refuses words that are no command, with the one that was perhaps meant.
+func subcommandOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usagef("there is no command %q", args[0])
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		return withHint(err, "Did you mean %q?", like[0])
+	}
+	return err
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return daemon.UsageError{Err: err}
+		}
+		return nil
+	}
+}

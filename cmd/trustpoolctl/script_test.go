@@ -1,0 +1,67 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/trustpool/trustpool/tpmsim"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"trustpoolctl": main})
+}
+
+// TestScripts runs the scripts that are the contract of the command line. They have commands of their own:
+//
+//	node SCENARIO       boots a simulated node, or reboots it, with the real agent on it. ADDRESS and SOCKET are its addresses, pki its certificates.
+//	node off            ends the agent: nobody listens at ADDRESS any more
+//	exits CODE PROGRAM  runs a program that has to end with this exit code
+//	flip FILE OFFSET    changes one byte; a negative OFFSET counts from the end
+//	hex VARIABLE FILE   sets VARIABLE to the file's bytes in hex
+func TestScripts(t *testing.T) {
+	t.Parallel()
+
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			n := &node{dir: env.WorkDir}
+			env.Values[nodeKey{}] = n
+			env.Defer(func() {
+				if err := n.close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": runExpecting,
+			"flip":  flipByte,
+			"hex":   setHex,
+			"node":  bootNode,
+		},
+	})
+}
+
+type nodeKey struct{}
+
+func bootNode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: node SCENARIO | node off")
+	}
+	n := ts.Value(nodeKey{}).(*node)
+	ts.Check(n.stopAgent())
+	if args[0] == "off" {
+		return
+	}
+
+	scenario, err := tpmsim.ParseScenario(args[0])
+	ts.Check(err)
+	ts.Check(n.boot(scenario))
+	ts.Check(n.startAgent())
+	ts.Setenv("ADDRESS", n.address)
+	ts.Setenv("SOCKET", n.socket)
+}
