@@ -20,33 +20,23 @@ func (r Result) String() string {
 	}
 }
 
-// Explain says it all in words, for people: the verdict, what differs, every check that did not pass, and what the logs say that nothing vouches for. Lines
-// end with a newline, and the text is safe for a terminal.
+// Explain says it all in words, for people: the verdict, what differs, every other check that did not pass, and what the logs say that nothing vouches for.
+// Each line ends with a newline, and the text is safe for a terminal.
 func (r Result) Explain() string {
 	var out strings.Builder
 	fmt.Fprintln(&out, r.String())
-	for _, d := range r.Differences {
+	for _, d := range r.Differences[min(1, len(r.Differences)):] { // String has told the first
 		fmt.Fprintf(&out, "  %s\n", d)
 	}
 	if r.DifferencesOmitted > 0 {
 		fmt.Fprintf(&out, "  and %d more differences\n", r.DifferencesOmitted)
 	}
 
-	var notRun []string
-	for _, c := range r.Checks {
-		switch c.Outcome {
-		case Passed:
-		case NotRun:
-			notRun = append(notRun, string(c.Name))
-		default:
-			fmt.Fprintf(&out, "%s %s: %s\n", strings.ReplaceAll(c.Outcome.String(), "_", " "), c.Name, c.text())
-		}
-	}
-	if len(notRun) > 0 {
-		fmt.Fprintf(&out, "not run, because others failed: %s\n", strings.Join(notRun, ", "))
+	for _, line := range r.checkLines() {
+		fmt.Fprintln(&out, line)
 	}
 	if r.EKBinding == BindingFirstUse {
-		fmt.Fprintln(&out, "the key was pinned on first use: nothing shows in which TPM it is")
+		fmt.Fprintln(&out, "note: the key was pinned on first use: nothing shows in which TPM it is")
 	}
 	for _, line := range r.unverifiedLines() {
 		fmt.Fprintf(&out, "nothing vouches for %s\n", line)
@@ -54,10 +44,31 @@ func (r Result) Explain() string {
 	return out.String()
 }
 
+// checkLines tells of the checks that did not pass, beside the one that String tells of.
+func (r *Result) checkLines() []string {
+	var lines, notRun []string
+	first := r.firstFailed()
+	for i, c := range r.Checks {
+		switch c.Outcome {
+		case Passed, NotAsked:
+		case NotRun:
+			notRun = append(notRun, string(c.Name))
+		default:
+			if text := c.text(); i != first || text != c.Detail && c.Name != CheckMeasurements {
+				lines = append(lines, fmt.Sprintf("failed %s: %s", c.Name, text))
+			}
+		}
+	}
+	if len(notRun) > 0 {
+		lines = append(lines, "not run, because others failed: "+strings.Join(notRun, ", "))
+	}
+	return lines
+}
+
 // text is the detail with the bytes behind it.
 func (c *Check) text() string {
 	text := c.Detail
-	if len(c.Expected) > 0 && c.Name != CheckMeasurements && !strings.Contains(text, c.Expected.String()) {
+	if len(c.Expected) > 0 && !strings.Contains(text, c.Expected.String()) {
 		text += fmt.Sprintf(": expected %s, got %s", c.Expected, c.Got)
 	}
 	return text
@@ -65,45 +76,64 @@ func (c *Check) text() string {
 
 // reason is that of the first check that failed.
 func (r *Result) reason() string {
-	i := slices.IndexFunc(r.Checks, func(c Check) bool { return c.Outcome != Passed && c.Outcome != NotAsked && c.Outcome != NotRun })
+	i := r.firstFailed()
 	if i < 0 {
 		return "nothing was checked"
 	}
 	return r.Checks[i].Detail
 }
 
-// unverifiedLines groups the list by log and kind: "log txt: 18 digests of sha1 (events 1 to 18)".
+func (r *Result) firstFailed() int {
+	return slices.IndexFunc(r.Checks, func(c Check) bool { return c.Outcome != Passed && c.Outcome != NotAsked && c.Outcome != NotRun })
+}
+
+// unverifiedLines gives one line a log: "log txt: its header; the sha1 digests of 18 events".
 func (r *Result) unverifiedLines() []string {
-	type group struct {
-		log, field string
-	}
-	var order []group
-	events := make(map[group][]int)
+	var logs []string
+	parts := make(map[string][]string)       // of a log, in order
+	count := make(map[string]map[string]int) // log, part: how many
 	for _, u := range r.Unverified {
-		g := group{u.Log, string(u.Field)}
-		if u.Bank != "" {
-			g.field = u.Bank + " " + g.field
+		part := u.part()
+		if count[u.Log] == nil {
+			logs, count[u.Log] = append(logs, u.Log), make(map[string]int)
 		}
-		if _, known := events[g]; !known {
-			order = append(order, g)
+		if count[u.Log][part] == 0 {
+			parts[u.Log] = append(parts[u.Log], part)
 		}
-		events[g] = append(events[g], u.Event)
+		count[u.Log][part]++
 	}
 
-	lines := make([]string, 0, len(order)+1)
-	for _, g := range order {
-		line := "the " + g.field + " of log " + g.log
-		if g.field == string(FieldLog) {
-			line = "log " + g.log
-		} else if g.field != string(FieldHeader) {
-			line = fmt.Sprintf("log %s: %s of %d events, first event %d", g.log, g.field, len(events[g]), events[g][0])
+	lines := make([]string, 0, len(logs)+1)
+	for _, log := range logs {
+		texts := make([]string, 0, len(parts[log]))
+		for _, part := range parts[log] {
+			if strings.HasSuffix(part, " of") {
+				part = fmt.Sprintf("%s %d events", part, count[log][part])
+			}
+			texts = append(texts, part)
 		}
-		lines = append(lines, line)
+		lines = append(lines, "log "+log+": "+strings.Join(texts, "; "))
 	}
 	if r.UnverifiedOmitted > 0 {
 		lines = append(lines, fmt.Sprintf("%d parts of logs more", r.UnverifiedOmitted))
 	}
 	return lines
+}
+
+// part names what u is, to be followed by a number of events if it ends in "of".
+func (u *Unverified) part() string {
+	switch u.Field {
+	case FieldLog:
+		return "all of it"
+	case FieldHeader:
+		return "its header"
+	case FieldEvent:
+		return "all of"
+	case FieldDigest:
+		return "the " + u.Bank + " digests of"
+	default:
+		return "the " + string(u.Field) + " of"
+	}
 }
 
 // addDifferences takes over as many as a Result lists.

@@ -58,12 +58,19 @@ func (e *exam) checkMeasurements() error {
 	}
 	if n := len(e.differences); n > 0 {
 		return mismatch{
-			detail:   fmt.Sprintf("%d known-good measurements are not met: %s", n, e.differences[0]),
+			detail:   fmt.Sprintf("%s: %s", differ(n), e.differences[0]),
 			expected: e.differences[0].anyExpected(),
 			got:      e.differences[0].Got,
 		}
 	}
 	return nil
+}
+
+func differ(n int) string {
+	if n == 1 {
+		return "1 measurement is not the known-good one"
+	}
+	return fmt.Sprintf("%d measurements are not the known-good ones, the first", n)
 }
 
 // compare returns how a PCR differs from its entry; nothing if it is known-good.
