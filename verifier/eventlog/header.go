@@ -39,10 +39,10 @@ func parseHeader(raw []byte) (*Log, int, error) {
 	case bytes.HasPrefix(data, []byte(sigTXT)):
 		return parseTXTDescriptor(raw)
 	default:
-		y := &layout{format: FormatSHA1, empty: legacyHead}
-		y.add(AlgSHA1, AlgSHA1.Size())
+		f := &file{raw: raw, format: FormatSHA1, empty: legacyHead}
+		f.add(AlgSHA1, AlgSHA1.Size())
 
-		return &Log{Format: y.format, Algs: []Alg{AlgSHA1}, layout: y}, 0, nil
+		return &Log{Format: f.format, Algs: []Alg{AlgSHA1}, file: f}, 0, nil
 	}
 }
 
@@ -72,8 +72,8 @@ func parseSpecID(raw []byte) (*Log, int, error) {
 	if len(data) < fixed {
 		return nil, 0, fmt.Errorf("header of %d bytes breaks off", len(data))
 	}
-	y := &layout{format: FormatCryptoAgile, empty: 16}
-	l := &Log{Format: y.format, layout: y, Spec: SpecID{
+	f := &file{raw: raw, format: FormatCryptoAgile, empty: 16}
+	l := &Log{Format: f.format, file: f, Spec: SpecID{
 		PlatformClass: le32(data[16:]),
 		Minor:         data[20],
 		Major:         data[21],
@@ -88,7 +88,7 @@ func parseSpecID(raw []byte) (*Log, int, error) {
 	}
 	for ; n > 0; n, rest = n-1, rest[4:] {
 		a := Alg(le16(rest))
-		if err := y.add(a, int(le16(rest[2:]))); err != nil {
+		if err := f.add(a, int(le16(rest[2:]))); err != nil {
 			return nil, 0, fmt.Errorf("header: %w", err)
 		}
 		l.Algs = append(l.Algs, a)
@@ -117,13 +117,13 @@ func parseTXTDescriptor(raw []byte) (*Log, int, error) {
 		return nil, 0, fmt.Errorf("header says unknown digest algorithm %d", id)
 	}
 	a := algs[id-1]
-	y := &layout{format: FormatTXT}
-	if err := y.add(a, int(le32(data[24:]))); err != nil {
+	f := &file{raw: raw, format: FormatTXT}
+	if err := f.add(a, int(le32(data[24:]))); err != nil {
 		return nil, 0, fmt.Errorf("header: %w", err)
 	}
-	y.empty = 4 + 4 + a.Size() + 4
+	f.empty = 4 + 4 + a.Size() + 4
 
-	return &Log{Format: y.format, Algs: []Alg{a}, layout: y}, legacyHead + len(data), nil
+	return &Log{Format: f.format, Algs: []Alg{a}, file: f}, legacyHead + len(data), nil
 }
 
 // txtAlgs are the algorithms of TCG_LOG_DESCRIPTOR.DigestAlgID, counted from 1.

@@ -17,6 +17,9 @@ const (
 
 	// MaxAlgs bounds the banks of one log. TPMs have at most five.
 	MaxAlgs = 8
+
+	// typicalEvent is the length of a record from which Parse guesses how many there are: firmware's have 300 to 1300 bytes, SINIT's 90.
+	typicalEvent = 256
 )
 
 // ErrEmpty is returned for a log area that holds no log: no bytes at all, or padding only. A machine that was
@@ -62,7 +65,7 @@ type Log struct {
 	Spec   SpecID  // zero unless Format is FormatCryptoAgile
 	Events []Event // without the header record
 
-	layout *layout
+	file *file
 }
 
 // SpecID is what the header of a crypto-agile log says beside its algorithms (PFP 9.4.5.1, TCG_EfiSpecIDEvent).
@@ -82,15 +85,14 @@ func Parse(raw []byte) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing event log: %w", err)
 	}
-	end, n, err := l.layout.scan(raw, first)
+	l.Events = make([]Event, 0, len(raw)/typicalEvent+1)
+	end, err := l.file.scan(first, &l.Events)
 	if err != nil {
 		return nil, fmt.Errorf("parsing event log: %w", err)
 	}
 	if end != len(raw) {
 		return nil, fmt.Errorf("parsing event log: %d bytes of padding follow the last event at offset %d: cut them off with Trim", len(raw)-end, end)
 	}
-	l.fill(raw, first, n)
-
 	return l, nil
 }
 
@@ -101,23 +103,12 @@ func Trim(raw []byte) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("finding the end of the event log: %w", err)
 	}
-	end, _, err := l.layout.scan(raw, first)
+	end, err := l.file.scan(first, nil)
 	if err != nil {
 		return 0, fmt.Errorf("finding the end of the event log: %w", err)
 	}
 
 	return end, nil
-}
-
-// fill decodes the n records that scan has found good.
-func (l *Log) fill(raw []byte, off, n int) {
-	l.Events = make([]Event, n)
-	num := l.Format.headers()
-	for i := range l.Events {
-		e := &l.Events[i]
-		off, _ = l.layout.next(raw, off, e)
-		e.Num = num + i
-	}
 }
 
 // headers is the number of records before the first event.
@@ -129,32 +120,48 @@ func (f Format) headers() int {
 	return 1
 }
 
-// scan walks the records from off to the log's end and counts them.
-func (y *layout) scan(raw []byte, off int) (end, n int, err error) {
+// scan walks the records from off to the log's end. It appends them to events if that is not nil.
+func (f *file) scan(off int, events *[]Event) (end int, err error) {
 	var e Event
-	for ; off < len(raw); n++ {
-		padded, err := y.padding(raw[off:])
+	for e.Num = f.format.headers(); off < len(f.raw); e.Num++ {
+		padded, err := f.padding(f.raw[off:])
 		if err != nil {
-			return 0, 0, fmt.Errorf("after %d events, at offset %d: %w", n, off, err)
+			return 0, fmt.Errorf("before event %d, at offset %d: %w", e.Num, off, err)
 		}
 		if padded {
 			break
 		}
-		next, err := y.next(raw, off, &e)
+		next, err := f.next(off, &e)
 		if err != nil {
-			return 0, 0, fmt.Errorf("event %d at offset %d: %w", y.format.headers()+n, off, err)
+			return 0, fmt.Errorf("event %d at offset %d: %w", e.Num, off, err)
 		}
 		off = next
+		if events != nil {
+			*events = append(f.grow(*events, off), e)
+		}
 	}
 
-	return off, n, nil
+	return off, nil
 }
 
-// padding tells whether only padding is left in rest, which is not empty. A record cannot begin like padding: no log
-// has a PCR index FFFFFFFF, and a record of zeros alone measures nothing into PCR 0.
-func (y *layout) padding(rest []byte) (bool, error) {
-	pad := rest[0]
-	if pad == 0xFF && !all(rest[:min(4, len(rest))], pad) || pad == 0 && !all(rest[:min(y.empty, len(rest))], pad) || pad != 0 && pad != 0xFF {
+// grow makes room for one more event, never for more than the bytes from off can hold.
+func (f *file) grow(events []Event, off int) []Event {
+	if len(events) < cap(events) {
+		return events
+	}
+	most := len(events) + 1 + (len(f.raw)-off)/f.empty
+
+	return append(make([]Event, 0, min(2*cap(events), most)), events...)
+}
+
+// padding tells whether only padding is left in rest, which is not empty. A record cannot begin like padding: type FFFFFFFF
+// has no PCR, and a record of zeros alone measures nothing into PCR 0.
+func (f *file) padding(rest []byte) (bool, error) {
+	pad, head := rest[0], f.empty
+	if pad == 0xFF {
+		head = 8
+	}
+	if pad != 0 && pad != 0xFF || !all(rest[:min(head, len(rest))], pad) {
 		return false, nil
 	}
 	if !all(rest, pad) {

@@ -7,14 +7,14 @@ func (l *Log) Bytes() []byte { return l.AppendTo(nil) }
 
 // AppendTo appends what [Log.Bytes] gives to b.
 func (l *Log) AppendTo(b []byte) []byte {
-	if l.layout == nil {
+	if l.file == nil {
 		return b
 	}
 	switch l.Format {
 	case FormatCryptoAgile:
 		b = appendHeader(b, l.specID())
 	case FormatTXT:
-		b = appendHeader(b, l.layout.descriptor())
+		b = appendHeader(b, l.file.descriptor())
 	case FormatSHA1, FormatUnknown:
 	}
 	for i := range l.Events {
@@ -28,8 +28,8 @@ func (l *Log) AppendTo(b []byte) []byte {
 func (l *Log) specID() []byte {
 	b := append([]byte(sigCryptoAgile), 0, 0, 0, 0, l.Spec.Minor, l.Spec.Major, l.Spec.Errata, l.Spec.UintnSize)
 	binary.LittleEndian.PutUint32(b[signatureSize:], l.Spec.PlatformClass)
-	b = put32(b, l.layout.n)
-	for _, a := range l.layout.algs[:l.layout.n] {
+	b = put32(b, l.file.n)
+	for _, a := range l.file.algs[:l.file.n] {
 		b = binary.LittleEndian.AppendUint16(b, uint16(a.id))
 		b = binary.LittleEndian.AppendUint16(b, uint16(a.size)) //nolint:gosec // at most maxDigest
 	}
@@ -39,17 +39,17 @@ func (l *Log) specID() []byte {
 }
 
 // descriptor encodes TCG_LOG_DESCRIPTOR (MLE appendix E).
-func (y *layout) descriptor() []byte {
+func (f *file) descriptor() []byte {
 	id := 0
 	for i, a := range txtAlgs() {
-		if a == y.algs[0].id {
+		if a == f.algs[0].id {
 			id = i + 1
 		}
 	}
 	b := put32([]byte(sigTXT), 1)
 	b = put32(b, id)
 
-	return put32(b, y.algs[0].size)
+	return put32(b, f.algs[0].size)
 }
 
 // appendHeader appends the record that carries a header's data: PCR 0, EV_NO_ACTION, zero digest.
@@ -66,10 +66,10 @@ func appendHeader(b, data []byte) []byte {
 func (e *Event) appendTo(b []byte) []byte {
 	b = put32(b, int(e.PCR))
 	b = put32(b, int(e.Type))
-	if e.layout != nil && e.layout.format == FormatCryptoAgile {
+	if e.file != nil && e.file.format == FormatCryptoAgile {
 		b = put32(b, len(e.Algs()))
 	}
-	b = append(b, e.digests...)
+	b = append(b, e.list()...)
 	b = put32(b, len(e.Data))
 
 	return append(b, e.Data...)
