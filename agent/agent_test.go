@@ -84,6 +84,16 @@ const (
 func startNode(t *testing.T, scenario tpmsim.Scenario) *node {
 	t.Helper()
 
+	n := newNode(t, scenario, func(*agent.Deps) {})
+	n.waitUntilServing(t)
+
+	return n
+}
+
+// newNode starts an agent, with dependencies that a test changes.
+func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *node {
+	t.Helper()
+
 	sim := tpmsimtest.Start(t, tpmsim.Options{Scenario: scenario})
 	n := &node{tpm: &slowable{TPM: sim}, registry: prometheus.NewRegistry(), stopped: make(chan error, 1)}
 
@@ -122,6 +132,7 @@ func startNode(t *testing.T, scenario tpmsim.Scenario) *node {
 		},
 		Unix: listen(t, "unix", filepath.Join(dir, "agent.sock")),
 	}
+	change(&deps)
 
 	a, err := agent.New(config, deps)
 	if err != nil {
@@ -139,7 +150,6 @@ func startNode(t *testing.T, scenario tpmsim.Scenario) *node {
 		n.stop()
 		<-n.stopped
 	})
-	n.waitUntilServing(t)
 
 	return n
 }
@@ -289,6 +299,34 @@ func TestQuoteReturnsEvidenceForTheNonce(t *testing.T) {
 
 	if got := response.GetHints(); got.GetLaunchStatus() != agentv1.LaunchStatus_LAUNCH_STATUS_LAUNCHED || !got.GetSimulated() || got.GetBootId() == "" {
 		t.Errorf("hints are %v", got)
+	}
+}
+
+func TestACallerWhoComesWhileTheAgentStartsIsNotSentAway(t *testing.T) {
+	t.Parallel()
+
+	opening, goOn := make(chan struct{}), make(chan struct{})
+	n := newNode(t, tpmsim.Trusted, func(deps *agent.Deps) {
+		open := deps.OpenTPM
+		deps.OpenTPM = func() (transport.TPMCloser, error) {
+			close(opening)
+			<-goOn
+
+			return open()
+		}
+	})
+
+	result := make(chan error)
+	go func() {
+		_, err := n.as(t, rawer).Quote(t.Context(), goodRequest())
+		result <- err
+	}()
+
+	<-opening
+	close(goOn)
+
+	if err := <-result; err != nil {
+		t.Error(err)
 	}
 }
 

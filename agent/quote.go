@@ -60,9 +60,9 @@ func (s *quoteService) Quote(ctx context.Context, request *agentv1.QuoteRequest)
 }
 
 func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) {
-	state := s.tpm.State()
-	if state.Err != nil {
-		return nil, state.Err
+	state, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
 	}
 
 	parsed, err := s.parse(request, callerOf(ctx), state.Properties)
@@ -89,6 +89,16 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 			AgentVersion: s.version,
 		},
 	}, nil
+}
+
+// ready returns the TPM's state, or why there can't be a quote.
+func (s *quoteService) ready(ctx context.Context) (tpm.State, error) {
+	state, err := s.tpm.Settled(ctx)
+	if err != nil {
+		return tpm.State{}, err
+	}
+
+	return state, state.Err
 }
 
 func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, properties tpm.Properties) (quoteRequest, error) {
@@ -123,9 +133,9 @@ func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, prope
 
 // GetCapabilities implements the RPC of that name.
 func (s *quoteService) GetCapabilities(ctx context.Context, _ *agentv1.GetCapabilitiesRequest) (*agentv1.GetCapabilitiesResponse, error) {
-	state := s.tpm.State()
-	if state.Err != nil {
-		return nil, edgeError(state.Err)
+	state, err := s.ready(ctx)
+	if err != nil {
+		return nil, edgeError(err)
 	}
 
 	response := &agentv1.GetCapabilitiesResponse{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,8 @@ type TPM struct {
 
 	waiting atomic.Int32
 	state   atomic.Pointer[State]
+	// tried is closed when the TPM was opened for the first time, or could not be.
+	tried chan struct{}
 	// lost wakes Run when the session is no longer good.
 	lost chan struct{}
 }
@@ -78,7 +81,7 @@ func New(options Options) *TPM {
 		options.OnState = func(State) {}
 	}
 
-	t := &TPM{options: options, turn: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
+	t := &TPM{options: options, turn: make(chan struct{}, 1), tried: make(chan struct{}), lost: make(chan struct{}, 1)}
 	t.state.Store(&State{Err: fmt.Errorf("%w: not opened yet", ErrAbsent)})
 
 	return t
@@ -87,6 +90,17 @@ func New(options Options) *TPM {
 // State tells whether quotes can be made.
 func (t *TPM) State() State {
 	return *t.state.Load()
+}
+
+// Settled waits until the TPM was opened for the first time, or could not be, and tells whether quotes can be made: a caller who comes while the agent starts is not
+// sent away. Its error is ctx's own.
+func (t *TPM) Settled(ctx context.Context) (State, error) {
+	select {
+	case <-t.tried:
+		return t.State(), nil
+	case <-ctx.Done():
+		return State{}, context.Cause(ctx)
+	}
 }
 
 // reopen intervals: short at first, for a TPM that comes up with the machine; then rarely, for one that stays away.
@@ -98,9 +112,12 @@ const (
 // Run opens the TPM, sets up the AK, and does so again whenever the TPM was lost. It returns nil when ctx ends, with the TPM closed.
 func (t *TPM) Run(ctx context.Context) error {
 	wait := firstRetry
+	settled := sync.OnceFunc(func() { close(t.tried) })
 
 	for ctx.Err() == nil {
 		err := t.open(ctx)
+		settled()
+
 		if err == nil {
 			wait = firstRetry
 
