@@ -72,6 +72,12 @@ const (
 	ErrorReason_ERROR_REASON_AK_INVALIDATED ErrorReason = 21
 	// UNAVAILABLE: the agent is shutting down.
 	ErrorReason_ERROR_REASON_SHUTTING_DOWN ErrorReason = 22
+	// NOT_FOUND: no log with this digest (any more); ask for a quote again to learn what there is.
+	ErrorReason_ERROR_REASON_LOG_UNAVAILABLE ErrorReason = 23
+	// OUT_OF_RANGE: the offset is above the log's size; metadata size has it.
+	ErrorReason_ERROR_REASON_LOG_OFFSET_INVALID ErrorReason = 24
+	// ABORTED: the log changed while it was read; ask for a quote again.
+	ErrorReason_ERROR_REASON_LOG_CHANGED ErrorReason = 25
 )
 
 // Enum value maps for ErrorReason.
@@ -100,6 +106,9 @@ var (
 		20: "ERROR_REASON_HIERARCHY_DISABLED",
 		21: "ERROR_REASON_AK_INVALIDATED",
 		22: "ERROR_REASON_SHUTTING_DOWN",
+		23: "ERROR_REASON_LOG_UNAVAILABLE",
+		24: "ERROR_REASON_LOG_OFFSET_INVALID",
+		25: "ERROR_REASON_LOG_CHANGED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -125,6 +134,9 @@ var (
 		"ERROR_REASON_HIERARCHY_DISABLED":    20,
 		"ERROR_REASON_AK_INVALIDATED":        21,
 		"ERROR_REASON_SHUTTING_DOWN":         22,
+		"ERROR_REASON_LOG_UNAVAILABLE":       23,
+		"ERROR_REASON_LOG_OFFSET_INVALID":    24,
+		"ERROR_REASON_LOG_CHANGED":           25,
 	}
 )
 
@@ -159,7 +171,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\x80\x06\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xe5\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -184,7 +196,10 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\x19ERROR_REASON_HANDLE_TAKEN\x10\x13\x12#\n" +
 	"\x1fERROR_REASON_HIERARCHY_DISABLED\x10\x14\x12\x1f\n" +
 	"\x1bERROR_REASON_AK_INVALIDATED\x10\x15\x12\x1e\n" +
-	"\x1aERROR_REASON_SHUTTING_DOWN\x10\x16BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	"\x1aERROR_REASON_SHUTTING_DOWN\x10\x16\x12 \n" +
+	"\x1cERROR_REASON_LOG_UNAVAILABLE\x10\x17\x12#\n" +
+	"\x1fERROR_REASON_LOG_OFFSET_INVALID\x10\x18\x12\x1c\n" +
+	"\x18ERROR_REASON_LOG_CHANGED\x10\x19BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once

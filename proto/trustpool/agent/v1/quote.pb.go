@@ -212,6 +212,10 @@ const (
 	// TCG crypto-agile log: a TCG_PCClientPCREvent holding TCG_EfiSpecIdEvent "Spec ID Event03", then TCG_PCR_EVENT2 records (TCG PC Client Platform Firmware
 	// Profile, 10.2 and 10.4.5). TXT hosts with a current SINIT, Secure Launch and UEFI firmware write it.
 	LogFormat_LOG_FORMAT_TCG_CRYPTO_AGILE LogFormat = 1
+	// TCG_PCClientPCREvent records with SHA-1 digests alone (the same, 10.2.1): TPM 1.2 firmware, and the SHA-1 log of LOG_FORMAT_TXT_SINGLE.
+	LogFormat_LOG_FORMAT_TCG_SHA1 LogFormat = 2
+	// The older TXT log for TPM 2.0, "FRMT ID EVENT00": one log for each algorithm (Intel TXT MLE Developer's Guide, appendix E).
+	LogFormat_LOG_FORMAT_TXT_SINGLE LogFormat = 3
 )
 
 // Enum value maps for LogFormat.
@@ -219,10 +223,14 @@ var (
 	LogFormat_name = map[int32]string{
 		0: "LOG_FORMAT_UNSPECIFIED",
 		1: "LOG_FORMAT_TCG_CRYPTO_AGILE",
+		2: "LOG_FORMAT_TCG_SHA1",
+		3: "LOG_FORMAT_TXT_SINGLE",
 	}
 	LogFormat_value = map[string]int32{
 		"LOG_FORMAT_UNSPECIFIED":      0,
 		"LOG_FORMAT_TCG_CRYPTO_AGILE": 1,
+		"LOG_FORMAT_TCG_SHA1":         2,
+		"LOG_FORMAT_TXT_SINGLE":       3,
 	}
 )
 
@@ -253,11 +261,12 @@ func (LogFormat) EnumDescriptor() ([]byte, []int) {
 	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{3}
 }
 
-// LaunchStatus reads PCR 17, which a dynamic launch resets to zeros and then extends.
+// LaunchStatus tells whether there was a measured launch: read from PCR 17, which a dynamic launch resets to zeros and then extends, and, where PCR 17 leaves it open, from
+// the log and the TXT registers.
 type LaunchStatus int32
 
 const (
-	// Not known, PCR 17 was not asked for.
+	// Not known: PCR 17 was not asked for.
 	LaunchStatus_LAUNCH_STATUS_UNSPECIFIED LaunchStatus = 0
 	// PCR 17 is all FF: no measured launch since power-on.
 	LaunchStatus_LAUNCH_STATUS_NOT_LAUNCHED LaunchStatus = 1
@@ -265,6 +274,12 @@ const (
 	LaunchStatus_LAUNCH_STATUS_ANOMALOUS LaunchStatus = 2
 	// Anything else: something was launched. What, is for a verifier to say.
 	LaunchStatus_LAUNCH_STATUS_LAUNCHED LaunchStatus = 3
+	// PCR 17 is all FF, and the host has no TXT registers: it can't be launched so.
+	LaunchStatus_LAUNCH_STATUS_NOT_CAPABLE LaunchStatus = 4
+	// PCR 17 is all FF, and TXT.ERRORCODE or TXT.ESTS tells that a launch was tried and failed.
+	LaunchStatus_LAUNCH_STATUS_FAILED LaunchStatus = 5
+	// Something was launched, and the log says that this bank was capped: no bank of that kind can be trusted.
+	LaunchStatus_LAUNCH_STATUS_CAPPED LaunchStatus = 6
 )
 
 // Enum value maps for LaunchStatus.
@@ -274,12 +289,18 @@ var (
 		1: "LAUNCH_STATUS_NOT_LAUNCHED",
 		2: "LAUNCH_STATUS_ANOMALOUS",
 		3: "LAUNCH_STATUS_LAUNCHED",
+		4: "LAUNCH_STATUS_NOT_CAPABLE",
+		5: "LAUNCH_STATUS_FAILED",
+		6: "LAUNCH_STATUS_CAPPED",
 	}
 	LaunchStatus_value = map[string]int32{
 		"LAUNCH_STATUS_UNSPECIFIED":  0,
 		"LAUNCH_STATUS_NOT_LAUNCHED": 1,
 		"LAUNCH_STATUS_ANOMALOUS":    2,
 		"LAUNCH_STATUS_LAUNCHED":     3,
+		"LAUNCH_STATUS_NOT_CAPABLE":  4,
+		"LAUNCH_STATUS_FAILED":       5,
+		"LAUNCH_STATUS_CAPPED":       6,
 	}
 )
 
@@ -806,24 +827,138 @@ func (x *LogReference) GetDetail() string {
 	return ""
 }
 
+// GetEventLogRequest asks for one log.
+type GetEventLogRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the log, from a LogReference. 32 bytes.
+	Sha256 []byte `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// The first byte that is wanted; not above the log's size.
+	Offset        uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEventLogRequest) Reset() {
+	*x = GetEventLogRequest{}
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEventLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEventLogRequest) ProtoMessage() {}
+
+func (x *GetEventLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEventLogRequest.ProtoReflect.Descriptor instead.
+func (*GetEventLogRequest) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetEventLogRequest) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *GetEventLogRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// GetEventLogResponse is one piece of a log. The pieces come in order and without gaps; the stream ends with the log.
+type GetEventLogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the piece begins.
+	Offset uint64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	// At most 64 KiB.
+	Chunk         []byte `protobuf:"bytes,2,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEventLogResponse) Reset() {
+	*x = GetEventLogResponse{}
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEventLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEventLogResponse) ProtoMessage() {}
+
+func (x *GetEventLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEventLogResponse.ProtoReflect.Descriptor instead.
+func (*GetEventLogResponse) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetEventLogResponse) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *GetEventLogResponse) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
 // UnsignedHints is what the agent says and no key signs: for people, for sorting and for alarms. A verifier's checks must never see it.
 type UnsignedHints struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The kernel's boot id: changes at each boot.
 	BootId string `protobuf:"bytes,1,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	// What PCR 17 looked like when it was quoted.
+	// Whether there was a measured launch, as far as the agent can tell.
 	LaunchStatus LaunchStatus `protobuf:"varint,2,opt,name=launch_status,json=launchStatus,proto3,enum=trustpool.agent.v1.LaunchStatus" json:"launch_status,omitempty"`
 	// The agent's TPM is a software one, started by the agent itself. Stops accidents only: a liar would not set it.
 	Simulated bool `protobuf:"varint,3,opt,name=simulated,proto3" json:"simulated,omitempty"`
 	// The agent's version.
-	AgentVersion  string `protobuf:"bytes,4,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	AgentVersion string `protobuf:"bytes,4,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	// A sentence for people: what launch_status was read from, and what to do if it is not LAUNCHED.
+	LaunchDetail string `protobuf:"bytes,5,opt,name=launch_detail,json=launchDetail,proto3" json:"launch_detail,omitempty"`
+	// The TXT registers as they were at boot; absent where the host has none or nothing collected them.
+	TxtRegisters  *TxtRegisters `protobuf:"bytes,6,opt,name=txt_registers,json=txtRegisters,proto3" json:"txt_registers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UnsignedHints) Reset() {
 	*x = UnsignedHints{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +970,7 @@ func (x *UnsignedHints) String() string {
 func (*UnsignedHints) ProtoMessage() {}
 
 func (x *UnsignedHints) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +983,7 @@ func (x *UnsignedHints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsignedHints.ProtoReflect.Descriptor instead.
 func (*UnsignedHints) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{7}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UnsignedHints) GetBootId() string {
@@ -879,6 +1014,107 @@ func (x *UnsignedHints) GetAgentVersion() string {
 	return ""
 }
 
+func (x *UnsignedHints) GetLaunchDetail() string {
+	if x != nil {
+		return x.LaunchDetail
+	}
+	return ""
+}
+
+func (x *UnsignedHints) GetTxtRegisters() *TxtRegisters {
+	if x != nil {
+		return x.TxtRegisters
+	}
+	return nil
+}
+
+// TxtRegisters are public TXT configuration registers (Intel TXT MLE Developer's Guide, appendix B). Nothing protects them: they help to find out why a launch failed.
+type TxtRegisters struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// TXT.STS, TXT.ESTS, TXT.ERRORCODE, TXT.E2STS, TXT.DIDVID.
+	Sts       uint64 `protobuf:"varint,1,opt,name=sts,proto3" json:"sts,omitempty"`
+	Ests      uint64 `protobuf:"varint,2,opt,name=ests,proto3" json:"ests,omitempty"`
+	Errorcode uint64 `protobuf:"varint,3,opt,name=errorcode,proto3" json:"errorcode,omitempty"`
+	E2Sts     uint64 `protobuf:"varint,4,opt,name=e2sts,proto3" json:"e2sts,omitempty"`
+	Didvid    uint64 `protobuf:"varint,5,opt,name=didvid,proto3" json:"didvid,omitempty"`
+	// The same in words, one a line.
+	Words         string `protobuf:"bytes,6,opt,name=words,proto3" json:"words,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TxtRegisters) Reset() {
+	*x = TxtRegisters{}
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TxtRegisters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TxtRegisters) ProtoMessage() {}
+
+func (x *TxtRegisters) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TxtRegisters.ProtoReflect.Descriptor instead.
+func (*TxtRegisters) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TxtRegisters) GetSts() uint64 {
+	if x != nil {
+		return x.Sts
+	}
+	return 0
+}
+
+func (x *TxtRegisters) GetEsts() uint64 {
+	if x != nil {
+		return x.Ests
+	}
+	return 0
+}
+
+func (x *TxtRegisters) GetErrorcode() uint64 {
+	if x != nil {
+		return x.Errorcode
+	}
+	return 0
+}
+
+func (x *TxtRegisters) GetE2Sts() uint64 {
+	if x != nil {
+		return x.E2Sts
+	}
+	return 0
+}
+
+func (x *TxtRegisters) GetDidvid() uint64 {
+	if x != nil {
+		return x.Didvid
+	}
+	return 0
+}
+
+func (x *TxtRegisters) GetWords() string {
+	if x != nil {
+		return x.Words
+	}
+	return ""
+}
+
 // GetCapabilitiesRequest is empty.
 type GetCapabilitiesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -888,7 +1124,7 @@ type GetCapabilitiesRequest struct {
 
 func (x *GetCapabilitiesRequest) Reset() {
 	*x = GetCapabilitiesRequest{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1136,7 @@ func (x *GetCapabilitiesRequest) String() string {
 func (*GetCapabilitiesRequest) ProtoMessage() {}
 
 func (x *GetCapabilitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1149,7 @@ func (x *GetCapabilitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapabilitiesRequest.ProtoReflect.Descriptor instead.
 func (*GetCapabilitiesRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{8}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{11}
 }
 
 // GetCapabilitiesResponse tells what this node can do.
@@ -945,7 +1181,7 @@ type GetCapabilitiesResponse struct {
 
 func (x *GetCapabilitiesResponse) Reset() {
 	*x = GetCapabilitiesResponse{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1193,7 @@ func (x *GetCapabilitiesResponse) String() string {
 func (*GetCapabilitiesResponse) ProtoMessage() {}
 
 func (x *GetCapabilitiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1206,7 @@ func (x *GetCapabilitiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapabilitiesResponse.ProtoReflect.Descriptor instead.
 func (*GetCapabilitiesResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{9}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetCapabilitiesResponse) GetPcrBanks() []HashAlgo {
@@ -1097,12 +1333,27 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\x06sha256\x18\x04 \x01(\fR\x06sha256\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x18\n" +
 	"\acontent\x18\x06 \x01(\fR\acontent\x12\x16\n" +
-	"\x06detail\x18\a \x01(\tR\x06detail\"\xb2\x01\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\"D\n" +
+	"\x12GetEventLogRequest\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\"C\n" +
+	"\x13GetEventLogResponse\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x14\n" +
+	"\x05chunk\x18\x02 \x01(\fR\x05chunk\"\x9e\x02\n" +
 	"\rUnsignedHints\x12\x17\n" +
 	"\aboot_id\x18\x01 \x01(\tR\x06bootId\x12E\n" +
 	"\rlaunch_status\x18\x02 \x01(\x0e2 .trustpool.agent.v1.LaunchStatusR\flaunchStatus\x12\x1c\n" +
 	"\tsimulated\x18\x03 \x01(\bR\tsimulated\x12#\n" +
-	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\x18\n" +
+	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\x12#\n" +
+	"\rlaunch_detail\x18\x05 \x01(\tR\flaunchDetail\x12E\n" +
+	"\rtxt_registers\x18\x06 \x01(\v2 .trustpool.agent.v1.TxtRegistersR\ftxtRegisters\"\x96\x01\n" +
+	"\fTxtRegisters\x12\x10\n" +
+	"\x03sts\x18\x01 \x01(\x04R\x03sts\x12\x12\n" +
+	"\x04ests\x18\x02 \x01(\x04R\x04ests\x12\x1c\n" +
+	"\terrorcode\x18\x03 \x01(\x04R\terrorcode\x12\x14\n" +
+	"\x05e2sts\x18\x04 \x01(\x04R\x05e2sts\x12\x16\n" +
+	"\x06didvid\x18\x05 \x01(\x04R\x06didvid\x12\x14\n" +
+	"\x05words\x18\x06 \x01(\tR\x05words\"\x18\n" +
 	"\x16GetCapabilitiesRequest\"\xf3\x03\n" +
 	"\x17GetCapabilitiesResponse\x129\n" +
 	"\tpcr_banks\x18\x01 \x03(\x0e2\x1c.trustpool.agent.v1.HashAlgoR\bpcrBanks\x12$\n" +
@@ -1136,17 +1387,23 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\x10LOG_STATE_ABSENT\x10\x02\x12\x1b\n" +
 	"\x17LOG_STATE_NOT_PERMITTED\x10\x03\x12\x13\n" +
 	"\x0fLOG_STATE_EMPTY\x10\x04\x12\x17\n" +
-	"\x13LOG_STATE_MALFORMED\x10\x05*H\n" +
+	"\x13LOG_STATE_MALFORMED\x10\x05*|\n" +
 	"\tLogFormat\x12\x1a\n" +
 	"\x16LOG_FORMAT_UNSPECIFIED\x10\x00\x12\x1f\n" +
-	"\x1bLOG_FORMAT_TCG_CRYPTO_AGILE\x10\x01*\x86\x01\n" +
+	"\x1bLOG_FORMAT_TCG_CRYPTO_AGILE\x10\x01\x12\x17\n" +
+	"\x13LOG_FORMAT_TCG_SHA1\x10\x02\x12\x19\n" +
+	"\x15LOG_FORMAT_TXT_SINGLE\x10\x03*\xd9\x01\n" +
 	"\fLaunchStatus\x12\x1d\n" +
 	"\x19LAUNCH_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aLAUNCH_STATUS_NOT_LAUNCHED\x10\x01\x12\x1b\n" +
 	"\x17LAUNCH_STATUS_ANOMALOUS\x10\x02\x12\x1a\n" +
-	"\x16LAUNCH_STATUS_LAUNCHED\x10\x032\xc8\x01\n" +
+	"\x16LAUNCH_STATUS_LAUNCHED\x10\x03\x12\x1d\n" +
+	"\x19LAUNCH_STATUS_NOT_CAPABLE\x10\x04\x12\x18\n" +
+	"\x14LAUNCH_STATUS_FAILED\x10\x05\x12\x18\n" +
+	"\x14LAUNCH_STATUS_CAPPED\x10\x062\xaa\x02\n" +
 	"\fQuoteService\x12L\n" +
-	"\x05Quote\x12 .trustpool.agent.v1.QuoteRequest\x1a!.trustpool.agent.v1.QuoteResponse\x12j\n" +
+	"\x05Quote\x12 .trustpool.agent.v1.QuoteRequest\x1a!.trustpool.agent.v1.QuoteResponse\x12`\n" +
+	"\vGetEventLog\x12&.trustpool.agent.v1.GetEventLogRequest\x1a'.trustpool.agent.v1.GetEventLogResponse0\x01\x12j\n" +
 	"\x0fGetCapabilities\x12*.trustpool.agent.v1.GetCapabilitiesRequest\x1a+.trustpool.agent.v1.GetCapabilitiesResponseBAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
@@ -1162,7 +1419,7 @@ func file_trustpool_agent_v1_quote_proto_rawDescGZIP() []byte {
 }
 
 var file_trustpool_agent_v1_quote_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_trustpool_agent_v1_quote_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_trustpool_agent_v1_quote_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_trustpool_agent_v1_quote_proto_goTypes = []any{
 	(HashAlgo)(0),                   // 0: trustpool.agent.v1.HashAlgo
 	(BindMode)(0),                   // 1: trustpool.agent.v1.BindMode
@@ -1176,9 +1433,12 @@ var file_trustpool_agent_v1_quote_proto_goTypes = []any{
 	(*PcrBank)(nil),                 // 9: trustpool.agent.v1.PcrBank
 	(*PcrValue)(nil),                // 10: trustpool.agent.v1.PcrValue
 	(*LogReference)(nil),            // 11: trustpool.agent.v1.LogReference
-	(*UnsignedHints)(nil),           // 12: trustpool.agent.v1.UnsignedHints
-	(*GetCapabilitiesRequest)(nil),  // 13: trustpool.agent.v1.GetCapabilitiesRequest
-	(*GetCapabilitiesResponse)(nil), // 14: trustpool.agent.v1.GetCapabilitiesResponse
+	(*GetEventLogRequest)(nil),      // 12: trustpool.agent.v1.GetEventLogRequest
+	(*GetEventLogResponse)(nil),     // 13: trustpool.agent.v1.GetEventLogResponse
+	(*UnsignedHints)(nil),           // 14: trustpool.agent.v1.UnsignedHints
+	(*TxtRegisters)(nil),            // 15: trustpool.agent.v1.TxtRegisters
+	(*GetCapabilitiesRequest)(nil),  // 16: trustpool.agent.v1.GetCapabilitiesRequest
+	(*GetCapabilitiesResponse)(nil), // 17: trustpool.agent.v1.GetCapabilitiesResponse
 }
 var file_trustpool_agent_v1_quote_proto_depIdxs = []int32{
 	6,  // 0: trustpool.agent.v1.QuoteRequest.pcr_selections:type_name -> trustpool.agent.v1.PcrSelection
@@ -1187,23 +1447,26 @@ var file_trustpool_agent_v1_quote_proto_depIdxs = []int32{
 	0,  // 3: trustpool.agent.v1.PcrSelection.hash_algo:type_name -> trustpool.agent.v1.HashAlgo
 	9,  // 4: trustpool.agent.v1.QuoteResponse.pcr_banks:type_name -> trustpool.agent.v1.PcrBank
 	11, // 5: trustpool.agent.v1.QuoteResponse.logs:type_name -> trustpool.agent.v1.LogReference
-	12, // 6: trustpool.agent.v1.QuoteResponse.hints:type_name -> trustpool.agent.v1.UnsignedHints
+	14, // 6: trustpool.agent.v1.QuoteResponse.hints:type_name -> trustpool.agent.v1.UnsignedHints
 	0,  // 7: trustpool.agent.v1.PcrBank.hash_algo:type_name -> trustpool.agent.v1.HashAlgo
 	10, // 8: trustpool.agent.v1.PcrBank.pcr_values:type_name -> trustpool.agent.v1.PcrValue
 	2,  // 9: trustpool.agent.v1.LogReference.state:type_name -> trustpool.agent.v1.LogState
 	3,  // 10: trustpool.agent.v1.LogReference.format:type_name -> trustpool.agent.v1.LogFormat
 	4,  // 11: trustpool.agent.v1.UnsignedHints.launch_status:type_name -> trustpool.agent.v1.LaunchStatus
-	0,  // 12: trustpool.agent.v1.GetCapabilitiesResponse.pcr_banks:type_name -> trustpool.agent.v1.HashAlgo
-	1,  // 13: trustpool.agent.v1.GetCapabilitiesResponse.bind_modes:type_name -> trustpool.agent.v1.BindMode
-	5,  // 14: trustpool.agent.v1.QuoteService.Quote:input_type -> trustpool.agent.v1.QuoteRequest
-	13, // 15: trustpool.agent.v1.QuoteService.GetCapabilities:input_type -> trustpool.agent.v1.GetCapabilitiesRequest
-	8,  // 16: trustpool.agent.v1.QuoteService.Quote:output_type -> trustpool.agent.v1.QuoteResponse
-	14, // 17: trustpool.agent.v1.QuoteService.GetCapabilities:output_type -> trustpool.agent.v1.GetCapabilitiesResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	15, // 12: trustpool.agent.v1.UnsignedHints.txt_registers:type_name -> trustpool.agent.v1.TxtRegisters
+	0,  // 13: trustpool.agent.v1.GetCapabilitiesResponse.pcr_banks:type_name -> trustpool.agent.v1.HashAlgo
+	1,  // 14: trustpool.agent.v1.GetCapabilitiesResponse.bind_modes:type_name -> trustpool.agent.v1.BindMode
+	5,  // 15: trustpool.agent.v1.QuoteService.Quote:input_type -> trustpool.agent.v1.QuoteRequest
+	12, // 16: trustpool.agent.v1.QuoteService.GetEventLog:input_type -> trustpool.agent.v1.GetEventLogRequest
+	16, // 17: trustpool.agent.v1.QuoteService.GetCapabilities:input_type -> trustpool.agent.v1.GetCapabilitiesRequest
+	8,  // 18: trustpool.agent.v1.QuoteService.Quote:output_type -> trustpool.agent.v1.QuoteResponse
+	13, // 19: trustpool.agent.v1.QuoteService.GetEventLog:output_type -> trustpool.agent.v1.GetEventLogResponse
+	17, // 20: trustpool.agent.v1.QuoteService.GetCapabilities:output_type -> trustpool.agent.v1.GetCapabilitiesResponse
+	18, // [18:21] is the sub-list for method output_type
+	15, // [15:18] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_trustpool_agent_v1_quote_proto_init() }
@@ -1217,7 +1480,7 @@ func file_trustpool_agent_v1_quote_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trustpool_agent_v1_quote_proto_rawDesc), len(file_trustpool_agent_v1_quote_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

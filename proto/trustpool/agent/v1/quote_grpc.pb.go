@@ -26,6 +26,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	QuoteService_Quote_FullMethodName           = "/trustpool.agent.v1.QuoteService/Quote"
+	QuoteService_GetEventLog_FullMethodName     = "/trustpool.agent.v1.QuoteService/GetEventLog"
 	QuoteService_GetCapabilities_FullMethodName = "/trustpool.agent.v1.QuoteService/GetCapabilities"
 )
 
@@ -40,6 +41,8 @@ const (
 type QuoteServiceClient interface {
 	// Quote signs the nonce together with the asked PCRs and returns all that a verifier needs to judge them.
 	Quote(ctx context.Context, in *QuoteRequest, opts ...grpc.CallOption) (*QuoteResponse, error)
+	// GetEventLog gives the bytes of one log, however large, from any offset on: a caller whose stream broke goes on where it stopped.
+	GetEventLog(ctx context.Context, in *GetEventLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetEventLogResponse], error)
 	// GetCapabilities tells what this node's TPM and agent can do, so that a caller need not find it out by refusals.
 	GetCapabilities(ctx context.Context, in *GetCapabilitiesRequest, opts ...grpc.CallOption) (*GetCapabilitiesResponse, error)
 }
@@ -62,6 +65,25 @@ func (c *quoteServiceClient) Quote(ctx context.Context, in *QuoteRequest, opts .
 	return out, nil
 }
 
+func (c *quoteServiceClient) GetEventLog(ctx context.Context, in *GetEventLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetEventLogResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QuoteService_ServiceDesc.Streams[0], QuoteService_GetEventLog_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetEventLogRequest, GetEventLogResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QuoteService_GetEventLogClient = grpc.ServerStreamingClient[GetEventLogResponse]
+
 func (c *quoteServiceClient) GetCapabilities(ctx context.Context, in *GetCapabilitiesRequest, opts ...grpc.CallOption) (*GetCapabilitiesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetCapabilitiesResponse)
@@ -83,6 +105,8 @@ func (c *quoteServiceClient) GetCapabilities(ctx context.Context, in *GetCapabil
 type QuoteServiceServer interface {
 	// Quote signs the nonce together with the asked PCRs and returns all that a verifier needs to judge them.
 	Quote(context.Context, *QuoteRequest) (*QuoteResponse, error)
+	// GetEventLog gives the bytes of one log, however large, from any offset on: a caller whose stream broke goes on where it stopped.
+	GetEventLog(*GetEventLogRequest, grpc.ServerStreamingServer[GetEventLogResponse]) error
 	// GetCapabilities tells what this node's TPM and agent can do, so that a caller need not find it out by refusals.
 	GetCapabilities(context.Context, *GetCapabilitiesRequest) (*GetCapabilitiesResponse, error)
 	mustEmbedUnimplementedQuoteServiceServer()
@@ -97,6 +121,9 @@ type UnimplementedQuoteServiceServer struct{}
 
 func (UnimplementedQuoteServiceServer) Quote(context.Context, *QuoteRequest) (*QuoteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Quote not implemented")
+}
+func (UnimplementedQuoteServiceServer) GetEventLog(*GetEventLogRequest, grpc.ServerStreamingServer[GetEventLogResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetEventLog not implemented")
 }
 func (UnimplementedQuoteServiceServer) GetCapabilities(context.Context, *GetCapabilitiesRequest) (*GetCapabilitiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCapabilities not implemented")
@@ -140,6 +167,17 @@ func _QuoteService_Quote_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QuoteService_GetEventLog_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetEventLogRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QuoteServiceServer).GetEventLog(m, &grpc.GenericServerStream[GetEventLogRequest, GetEventLogResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QuoteService_GetEventLogServer = grpc.ServerStreamingServer[GetEventLogResponse]
+
 func _QuoteService_GetCapabilities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetCapabilitiesRequest)
 	if err := dec(in); err != nil {
@@ -174,6 +212,12 @@ var QuoteService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _QuoteService_GetCapabilities_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "GetEventLog",
+			Handler:       _QuoteService_GetEventLog_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "trustpool/agent/v1/quote.proto",
 }
