@@ -136,7 +136,7 @@ func TestHostileMebibyteAllocatesAFewMebibytes(t *testing.T) {
 	for name, raw := range map[string][]byte{
 		"smallest crypto-agile events": fill(specID(nil, s1), tiny.agile()),
 		"smallest sha1 events":         fill(nil, legacy(1, 1, tiny.digests[0].sum, nil)),
-		"smallest IMA records":         fill(nil, imaRecord("ima-ng", "x", "", []byte{1})),
+		"smallest IMA records":         fill(nil, imaRecord("ima-ng", "x", "", make([]byte, 16))),
 		"then garbage":                 append(fill(specID(nil, s1), tiny.agile()), 1, 2, 3),
 	} {
 		got := allocated(func() {

@@ -12,6 +12,7 @@ const MaxIMASize = 64 << 20
 const (
 	imaTemplateName = 255 // MAX_TEMPLATE_NAME_LEN of the kernel
 	imaAlgName      = 16  // longest name of a hash in the kernel is "streebog512"
+	imaMinDigest    = 16  // MD5, the shortest that IMA knows
 	imaViolation    = 0xFF
 )
 
@@ -123,7 +124,7 @@ func (e *IMAEvent) parseFields(template string) error {
 
 	// d-ng is "sha256:" NUL digest; n-ng is the path and a NUL.
 	alg, sum, ok := bytes.Cut(digest, []byte(":\x00"))
-	if !ok || len(alg) == 0 || len(alg) > imaAlgName || len(sum) == 0 || len(sum) > maxDigest {
+	if !ok || len(alg) == 0 || len(alg) > imaAlgName || len(sum) < imaMinDigest || len(sum) > maxDigest {
 		return errors.New("file digest has no algorithm or no digest")
 	}
 	e.FileAlg, e.FileDigest = alg, sum

@@ -1,0 +1,174 @@
+package eventlog_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trustpool/trustpool/verifier/eventlog"
+)
+
+// violation is a record of a file that changed while it was measured: no digest, in the record as in its data.
+func violation() []byte {
+	r := imaRecord("ima-ng", "sha1", "/var/log/x", make([]byte, 20))
+
+	return slices.Concat(r[:4], make([]byte, 20), r[24:])
+}
+
+func imaSample() []byte {
+	return slices.Concat(
+		imaRecord("ima-ng", "sha256", "boot_aggregate", bytes.Repeat([]byte{1}, 32)),
+		imaRecord("ima-sig", "sha256", "/usr/bin/x", bytes.Repeat([]byte{2}, 32), []byte{3, 2, 4}),
+		imaRecord("ima-sig", "sha512", "/a\x1b[31m", bytes.Repeat([]byte{3}, 64), nil),
+		violation(),
+	)
+}
+
+func TestIMAListsAreReadAndWrittenBack(t *testing.T) {
+	t.Parallel()
+	raw := imaSample()
+	l, err := eventlog.ParseIMA(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(raw, l.Bytes()); diff != "" {
+		t.Error(diff)
+	}
+	e := l.Events[1]
+	if e.Num != 1 || e.PCR != 10 || e.Name != "ima-sig" || string(e.FileAlg) != "sha256" || string(e.Path) != "/usr/bin/x" || !bytes.Equal(e.Signature, []byte{3, 2, 4}) {
+		t.Errorf("%+v", e)
+	}
+	if e.Violation() || !l.Events[3].Violation() {
+		t.Error("violation not told from a measurement")
+	}
+}
+
+func TestIMAReplayExtendsEachBankWithItsOwnHashOfTheData(t *testing.T) {
+	t.Parallel()
+	l, err := eventlog.ParseIMA(imaSample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range bothBanks {
+		want := fold(a, 0, sum(a, l.Events[0].Data), sum(a, l.Events[1].Data), sum(a, l.Events[2].Data), bytes.Repeat([]byte{0xFF}, a.Size()))
+		p, err := l.Replay(a, 10, -1)
+		if err != nil || p.Err != nil || p.Events != 4 || !bytes.Equal(p.Value, want) {
+			t.Errorf("%s: %x, %d events (%v, %v), want %x", a, p.Value, p.Events, err, p.Err, want)
+		}
+		if p, _ = l.Replay(a, 10, 1); !bytes.Equal(p.Value, fold(a, 0, sum(a, l.Events[0].Data))) {
+			t.Errorf("%s: the first record alone gives %x", a, p.Value)
+		}
+		if p, _ = l.Replay(a, 11, -1); p.Events != 0 {
+			t.Errorf("%s: PCR 11 has %d events", a, p.Events)
+		}
+	}
+	if _, err := l.Replay(eventlog.AlgSM3, 10, -1); err == nil {
+		t.Error("a bank that cannot be computed was replayed")
+	}
+}
+
+func TestIMARecordWhoseDigestIsNotThatOfItsDataBreaksTheReplay(t *testing.T) {
+	t.Parallel()
+	raw := imaSample()
+	raw[len(imaRecord("ima-ng", "sha256", "boot_aggregate", make([]byte, 32)))+4] ^= 1
+	l, err := eventlog.ParseIMA(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range bothBanks {
+		p, err := l.Replay(a, 10, -1)
+		if err != nil || p.Err == nil || p.Value != nil || !strings.Contains(p.Err.Error(), "record 1") {
+			t.Errorf("%s: %x, %v, %v", a, p.Value, err, p.Err)
+		}
+	}
+}
+
+func TestMalformedIMAListsAreRefused(t *testing.T) {
+	t.Parallel()
+	good := imaRecord("ima-ng", "sha256", "/x", make([]byte, 32))
+	for n := 1; n < len(good); n++ {
+		if _, err := eventlog.ParseIMA(good[:n]); err == nil {
+			t.Errorf("cut to %d bytes", n)
+		}
+	}
+	if _, err := eventlog.ParseIMA(nil); !errors.Is(err, eventlog.ErrEmpty) {
+		t.Errorf("empty list: %v", err)
+	}
+	for name, raw := range map[string][]byte{
+		"other template":          imaRecord("ima-buf", "sha256", "/x", make([]byte, 32)),
+		"ima-ng with a signature": imaRecord("ima-ng", "sha256", "/x", make([]byte, 32), []byte{1}),
+		"ima-sig without one":     imaRecord("ima-sig", "sha256", "/x", make([]byte, 32)),
+		"path with a NUL":         imaRecord("ima-ng", "sha256", "/x\x00y", make([]byte, 32)),
+		"no algorithm":            imaRecord("ima-ng", "", "/x", make([]byte, 32)),
+		"no digest":               imaRecord("ima-ng", "sha256", "/x", nil),
+		"digest too short":        imaRecord("ima-ng", "sha256", "/x", make([]byte, 15)),
+		"digest too long":         imaRecord("ima-ng", "sha256", "/x", make([]byte, 65)),
+		"PCR 24":                  slices.Concat(u32(24), good[4:]),
+		"name of 4 GiB":           slices.Concat(good[:24], []byte{0xFF, 0xFF, 0xFF, 0xFF}, good[28:]),
+	} {
+		if _, err := eventlog.ParseIMA(raw); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// The kernel's ASCII list has the same records: what it says of the digests must hold for the binary ones.
+func TestRealIMADigestsAreThoseOfTheirData(t *testing.T) {
+	t.Parallel()
+	list := string(realLog(t, "ima/keylime_ima-log-sha256"))
+	var raw []byte
+	var digests [][]byte
+	for line := range strings.Lines(list) {
+		f := strings.Fields(line)
+		alg, fileDigest, _ := strings.Cut(f[3], ":")
+		raw = append(raw, imaRecord(f[2], alg, f[4], unhex(t, fileDigest))...)
+		digests = append(digests, unhex(t, f[1]))
+	}
+	l, err := eventlog.ParseIMA(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range l.Events {
+		if !bytes.Equal(e.Template, digests[i]) {
+			t.Errorf("record %d: digest %x, the kernel's %x", i, e.Template, digests[i])
+		}
+	}
+	p, err := l.Replay(s1, 10, -1)
+	if err != nil || !bytes.Equal(p.Value, fold(s1, 0, digests...)) {
+		t.Errorf("PCR 10 = %x (%v, %v)", p.Value, err, p.Err)
+	}
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return b
+}
+
+// realFiles lists all captures of a folder, for the fuzz seeds.
+func realFiles(folder string) [][]byte {
+	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
+	if dir == "" {
+		return nil
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, folder, "*"))
+	var all [][]byte
+	for _, name := range names {
+		if raw, err := os.ReadFile(name); err == nil && len(raw) < 100<<10 {
+			all = append(all, raw)
+		}
+	}
+
+	return all
+}
