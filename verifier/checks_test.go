@@ -199,6 +199,10 @@ func attributes(change func(*tpm2.TPMAObject)) func(*forgery) {
 	}
 }
 
+func restricted(set bool) func(*tpm2.TPMTPublic, *tpm2.TPMSECCParms) {
+	return func(a *tpm2.TPMTPublic, _ *tpm2.TPMSECCParms) { a.ObjectAttributes.Restricted = set }
+}
+
 func pcr17(b byte) func(*forgery) {
 	return func(f *forgery) {
 		f.pcrs = func(banks []verifier.PCRBank) {

@@ -107,8 +107,12 @@ func (r *Result) unverifiedLines() []string {
 	for _, log := range logs {
 		texts := make([]string, 0, len(parts[log]))
 		for _, part := range parts[log] {
-			if strings.HasSuffix(part, " of") {
-				part = fmt.Sprintf("%s %d events", part, count[log][part])
+			switch n := count[log][part]; {
+			case !strings.HasSuffix(part, " of"):
+			case n == 1:
+				part += " 1 event"
+			default:
+				part = fmt.Sprintf("%s %d events", part, n)
 			}
 			texts = append(texts, part)
 		}

@@ -1,0 +1,51 @@
+package verifier_test
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/trustpool/trustpool/"
+
+// deps lists what the packages that match bring along, at any depth, without their tests; nothing if no package matches.
+func deps(t *testing.T, pattern string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", pattern)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list -deps %s: %v\n%s", pattern, err, stderr.Bytes())
+	}
+	return strings.Fields(string(out))
+}
+
+func TestTheVerifierImportsNeitherTheAgentNorGRPC(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []string{module + "verifier", module + "verifier/eventlog", module + "verifier/saved"} {
+		found := deps(t, pattern)
+		if len(found) == 0 {
+			t.Errorf("%s does not exist", pattern)
+		}
+		for _, path := range found {
+			for _, forbidden := range []string{
+				module + "agent", module + "cmd", module + "proto", module + "tpmsim", module + "server", "google.golang.org/grpc", "google.golang.org/protobuf",
+			} {
+				if path == forbidden || strings.HasPrefix(path, forbidden+"/") {
+					t.Errorf("%s brings along %s", pattern, path)
+				}
+			}
+		}
+	}
+}
+
+func TestTheAgentNeverJudges(t *testing.T) {
+	t.Parallel()
+	for _, path := range deps(t, module+"agent/...") {
+		if strings.HasPrefix(path, module+"verifier") && path != module+"verifier/eventlog" {
+			t.Errorf("the agent brings along %s", path)
+		}
+	}
+}
