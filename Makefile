@@ -14,7 +14,7 @@ DURATION ?= 60s
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-mod check-arrows check-lint check-vulns check-proto generate fuzz bench clean need-go
+.PHONY: help build demo test check check-mod check-lint check-vulns check-proto generate fuzz bench clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,13 +31,10 @@ test: need-go ## Runs all the tests, with the race detector.
 	@$(PART) packages .ci/packages gcc swtpm tpm2-tools
 	@$(PART) test .ci/test
 
-check: check-mod check-arrows check-lint check-vulns check-proto ## Runs the linters, the vulnerability check and the checks of the contract and its generated code.
+check: check-mod check-lint check-vulns check-proto ## Runs the linters, the vulnerability check and the checks of the contract and its generated code.
 
 check-mod: need-go
 	@$(PART) mod go mod tidy -diff
-
-check-arrows: need-go
-	@$(PART) arrows .ci/arrows
 
 check-lint: need-go
 	@$(PART) lint go run $(GOLANGCI_LINT) run
