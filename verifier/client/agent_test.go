@@ -1,0 +1,153 @@
+package client_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trustpool/trustpool/agent"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
+	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/client"
+	"github.com/trustpool/trustpool/verifier/eventlog"
+)
+
+// kept keeps the simulated node running when the agent closes its TPM.
+type kept struct{ transport.TPM }
+
+func (kept) Close() error { return nil }
+
+// dialAgent returns a client of a real agent on a simulated node, and the node's log.
+func dialAgent(t *testing.T) (*client.Client, []byte) {
+	t.Helper()
+
+	node := tpmsimtest.Start(t, tpmsim.Options{})
+	log := filepath.Join(t.TempDir(), "txt.log")
+	if err := os.WriteFile(log, node.EventLog(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "client") // t.TempDir is too long for the path of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket, err := net.Listen("unix", filepath.Join(dir, "agent.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	config := agent.DefaultConfig()
+	config.Logs = []agent.LogConfig{{Source: "txt", Path: log}}
+	a, err := agent.New(config, agent.Deps{
+		Logger:     slog.New(slog.DiscardHandler),
+		Registerer: prometheus.NewRegistry(),
+		OpenTPM:    func() (transport.TPMCloser, error) { return kept{node}, nil },
+		Unix:       socket,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-stopped; err != nil {
+			t.Errorf("running the agent: %v", err)
+		}
+	})
+
+	c, err := client.Dial(client.Options{Address: "unix://" + socket.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c, node.EventLog()
+}
+
+func TestARealAgentsEvidence(t *testing.T) {
+	t.Parallel()
+
+	c, log := dialAgent(t)
+	capabilities, err := c.Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce, err := client.NewNonce()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// None of the logs, then all, then only what the caller has not.
+	for name, test := range map[string]struct {
+		opts client.QuoteOptions
+		want []verifier.Log
+	}{
+		"logs not wanted":   {client.QuoteOptions{}, nil},
+		"logs wanted":       {client.QuoteOptions{WantLogs: capabilities.GetLogSources()}, []verifier.Log{{Source: "txt", Raw: log}}},
+		"log known":         {client.QuoteOptions{KnownLogs: map[string][]byte{"txt": log}}, []verifier.Log{{Source: "txt", Raw: log}}},
+		"another log known": {client.QuoteOptions{KnownLogs: map[string][]byte{"txt": []byte("old")}}, []verifier.Log{{Source: "txt", Raw: log}}},
+		"known, and wanted": {client.QuoteOptions{WantLogs: []string{"txt"}, KnownLogs: map[string][]byte{"txt": log}}, []verifier.Log{{Source: "txt", Raw: log}}},
+		"PCRs of two banks": {client.QuoteOptions{Selection: []verifier.Selection{{Alg: eventlog.AlgSHA256, PCRs: []int{17}}, {Alg: eventlog.AlgSHA384, PCRs: []int{18, 0}}}}, nil},
+		"PCRs in any order": {client.QuoteOptions{Selection: []verifier.Selection{{Alg: eventlog.AlgSHA256, PCRs: []int{19, 17, 18}}}}, nil},
+		"a PCR never used":  {client.QuoteOptions{Selection: []verifier.Selection{{Alg: eventlog.AlgSHA384, PCRs: []int{23}}}}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			opts := test.opts
+			opts.Nonce = nonce
+			reply, err := c.Quote(t.Context(), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, reply.Evidence.Logs); diff != "" {
+				t.Errorf("logs (-want +got):\n%s", diff)
+			}
+
+			result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Selection: opts.Selection})
+			for _, check := range []verifier.CheckName{verifier.CheckSignature, verifier.CheckNonce, verifier.CheckSelection, verifier.CheckPCRDigest} {
+				if got := result.Check(check); got.Outcome != verifier.Passed {
+					t.Errorf("check %s: %s, %s", check, got.Outcome, got.Detail)
+				}
+			}
+		})
+	}
+}
+
+func TestARealAgentsRefusalsHaveTheirReason(t *testing.T) {
+	t.Parallel()
+
+	c, _ := dialAgent(t)
+	good := make([]byte, 32)
+	for name, test := range map[string]struct {
+		opts client.QuoteOptions
+		want agentv1.ErrorReason
+	}{
+		"no nonce":            {client.QuoteOptions{}, agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_SHORT},
+		"nonce too long":      {client.QuoteOptions{Nonce: make([]byte, 67)}, agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_LONG},
+		"inactive bank":       {client.QuoteOptions{Nonce: good, Selection: []verifier.Selection{{Alg: eventlog.AlgSHA512, PCRs: []int{17}}}}, agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE},
+		"unknown bank":        {client.QuoteOptions{Nonce: good, Selection: []verifier.Selection{{Alg: 0x7777, PCRs: []int{17}}}}, agentv1.ErrorReason_ERROR_REASON_BANK_UNKNOWN},
+		"no PCR":              {client.QuoteOptions{Nonce: good, Selection: []verifier.Selection{{Alg: eventlog.AlgSHA256}}}, agentv1.ErrorReason_ERROR_REASON_SELECTION_EMPTY},
+		"negative PCR":        {client.QuoteOptions{Nonce: good, Selection: []verifier.Selection{{Alg: eventlog.AlgSHA256, PCRs: []int{-1}}}}, agentv1.ErrorReason_ERROR_REASON_PCR_OUT_OF_RANGE},
+		"log it has not":      {client.QuoteOptions{Nonce: good, WantLogs: []string{"nowhere"}}, agentv1.ErrorReason_ERROR_REASON_LOG_SOURCE_UNKNOWN},
+		"log asked for twice": {client.QuoteOptions{Nonce: good, WantLogs: []string{"txt", "txt"}}, agentv1.ErrorReason_ERROR_REASON_LOG_REQUEST_INVALID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			if _, err := c.Quote(t.Context(), test.opts); client.Reason(err) != test.want {
+				t.Errorf("got %v (%v), want %v", client.Reason(err), err, test.want)
+			}
+		})
+	}
+}
