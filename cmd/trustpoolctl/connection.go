@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
 	"github.com/trustpool/trustpool/verifier"
@@ -29,7 +29,8 @@ type connection struct {
 	timeout    time.Duration
 }
 
-func (c *connection) register(flags *pflag.FlagSet) {
+func (c *connection) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&c.address, "address", "", "the agent: `host:port`, or unix:///path on this machine")
 	flags.StringVar(&c.tlsDir, "tls-dir", "", "`folder` with ca.pem, client.pem and client-key.pem")
 	flags.StringVar(&c.ca, "ca", "", "PEM `file` with the CAs of the nodes")
@@ -87,7 +88,7 @@ func (c *connection) tlsConfig() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the client certificate: %w", err)
 	}
-	pem, err := os.ReadFile(ca) //nolint:gosec // the user's own file
+	pem, err := os.ReadFile(ca)
 	if err != nil {
 		return nil, fmt.Errorf("loading the CAs of the nodes: %w", err)
 	}

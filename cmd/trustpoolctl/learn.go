@@ -37,7 +37,7 @@ What no log explains, or what is not fresh, is refused with exit code 4, and not
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return learn(cmd.Context(), flags, out) },
 	}
-	flags.register(cmd.Flags())
+	flags.register(cmd)
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to learn, banks joined by +")
 	cmd.Flags().StringVar(&flags.out, "out", "", "write the known-good values to this `file`")
 	cmd.Flags().BoolVar(&flags.force, "force", false, "replace the file if there is one")
@@ -57,11 +57,16 @@ func learn(ctx context.Context, flags learnFlags, out *output) error {
 		return err
 	}
 
+	policy := verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Selection: selection}
+	if empty := verifier.Verify(verifier.Evidence{}, policy); empty.Verdict == verifier.CouldNotJudge {
+		return usagef("--pcrs: %s", empty.Check(verifier.CheckPolicy).Detail)
+	}
+
 	reply, err := flags.challenge(ctx, nonce, selection)
 	if err != nil {
 		return fmt.Errorf("could not learn: %w", err)
 	}
-	knownGood, err := verifier.Learn(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Selection: selection})
+	knownGood, err := verifier.Learn(reply.Evidence, policy)
 	if err != nil {
 		return refusedError{fmt.Errorf("nothing was learned from %s: %w", flags.address, err)}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/saved"
 )
 
@@ -38,7 +37,7 @@ judges later. Keep the nonce somewhere else: only with a nonce of your own does 
 			return quote(cmd.Context(), flags, cmd.Flags().Changed("nonce"), out)
 		},
 	}
-	flags.register(cmd.Flags())
+	flags.register(cmd)
 	cmd.Flags().StringVar(&flags.nonce, "nonce", "", "ask with this nonce, in `hex` (default: 32 random bytes)")
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to sign, banks joined by +")
 	cmd.Flags().StringVar(&flags.out, "out", "", "keep the evidence in this new `folder`")
@@ -73,8 +72,5 @@ func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) er
 	if err := out.print(view, view.text); err != nil {
 		return err
 	}
-	if !view.Whole {
-		return verdictError{verifier.Refused}
-	}
-	return nil
+	return exitError{view.exitCode()}
 }

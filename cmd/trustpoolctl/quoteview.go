@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -15,6 +16,8 @@ type quoteView struct {
 	Nonce   verifier.Hex `json:"nonce"`
 	// Whole: every check of Checks passed. It says nothing about the node being good.
 	Whole bool `json:"whole"`
+	// Unchecked says why it could not even be looked whether it is whole.
+	Unchecked string `json:"unchecked,omitempty"`
 	// Judged is always false: nothing was compared with known-good values.
 	Judged   bool         `json:"judged"`
 	AKName   verifier.Hex `json:"ak_name"`
@@ -44,6 +47,17 @@ type logView struct {
 	Detail string       `json:"detail,omitempty"`
 }
 
+func (v *quoteView) exitCode() int {
+	switch {
+	case v.Whole:
+		return exitOK
+	case v.Unchecked != "":
+		return exitFailed
+	default:
+		return exitRefused
+	}
+}
+
 // wholeChecks are those that need nothing but the evidence and the nonce that it was asked with.
 func wholeChecks() []verifier.CheckName {
 	return []verifier.CheckName{
@@ -62,7 +76,12 @@ func newQuoteView(reply client.Reply, selection []verifier.Selection) *quoteView
 		Whole:    true,
 		AKName:   result.AKName,
 		AKPublic: ev.AKPublic,
+		PCRs:     []pcrView{}, // lists are never null in JSON
+		Logs:     []logView{},
 		Hints:    ev.Hints,
+	}
+	if result.Verdict == verifier.CouldNotJudge {
+		view.Unchecked = result.Check(verifier.CheckPolicy).Detail
 	}
 	if result.Quote != nil {
 		signed := *result.Quote
@@ -95,9 +114,12 @@ func newQuoteView(reply client.Reply, selection []verifier.Selection) *quoteView
 }
 
 func (v *quoteView) text(p *page) {
-	if v.Whole {
+	switch {
+	case v.Whole:
 		p.line("%s of %s: signed by the key that came with it, over this nonce and these PCRs.", p.head("Quote"), printable(v.Address))
-	} else {
+	case v.Unchecked != "":
+		p.line("%s of %s: not checked: %s", p.warn("Quote"), printable(v.Address), printable(v.Unchecked))
+	default:
 		p.line("%s of %s: it is not what was asked for, or nobody signed it.", p.bad("No good quote"), printable(v.Address))
 	}
 	p.line("%s Nothing was compared with known-good values; trustpoolctl verify does that.", p.warn("Not judged."))
@@ -135,7 +157,7 @@ func (v *quoteView) pcrText(p *page) {
 	p.line("")
 	p.line("%s", p.head("PCRs"))
 	for _, value := range v.PCRs {
-		p.line("  %s:%-2d  %s", value.Bank, value.PCR, value.Value)
+		p.line("  %-9s  %s", fmt.Sprintf("%s:%d", value.Bank, value.PCR), value.Value)
 	}
 }
 

@@ -43,7 +43,7 @@ The PCRs to be signed are those of the known-good file.
 			return verifyLive(cmd.Context(), flags, out)
 		},
 	}
-	flags.register(cmd.Flags())
+	flags.register(cmd)
 	cmd.Flags().StringVar(&flags.knownGood, "known-good", "", "`file` with known-good values, see learn")
 	cmd.Flags().StringVar(&flags.nonce, "nonce", "", "the nonce, in `hex`, that you asked the saved evidence with")
 	return cmd
@@ -112,11 +112,11 @@ func (f *verifyFlags) policy() (verifier.Policy, error) {
 	return verifier.Policy{BindMode: verifier.BindRaw, KnownGood: knownGood, Selection: knownGood.Selection()}, nil
 }
 
-// judge prints the result, and returns the verdict for the exit code.
+// judge prints the result, and returns the verdict's exit code as an error.
 func judge(subject string, evidence verifier.Evidence, policy verifier.Policy, out *output) error {
 	view := &resultView{Subject: subject, Result: verifier.Verify(evidence, policy)}
 	if err := out.print(view, view.text); err != nil {
 		return err
 	}
-	return verdictError{view.Verdict}
+	return exitError{verdictExit(view.Verdict)}
 }

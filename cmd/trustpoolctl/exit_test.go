@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/trustpool/trustpool/verifier"
+)
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct {
+		err    error
+		want   int
+		silent bool
+	}{
+		"no error":                {nil, 0, true},
+		"trusted":                 {exitError{verdictExit(verifier.Trusted)}, 0, true},
+		"could not judge":         {exitError{verdictExit(verifier.CouldNotJudge)}, 1, true},
+		"freshness not checked":   {exitError{verdictExit(verifier.FreshnessNotChecked)}, 3, true},
+		"refused":                 {exitError{verdictExit(verifier.Refused)}, 4, true},
+		"the zero verdict":        {exitError{verdictExit(0)}, 4, true},
+		"a verdict of the future": {exitError{verdictExit(verifier.Trusted + 1)}, 4, true},
+		"an error":                {errors.New("disk full"), 1, false},
+		"wrong usage":             {fmt.Errorf("wrapped: %w", usagef("no such flag")), 2, false},
+		"wrong usage with a hint": {withHint(usagef("no such flag"), "write another"), 2, false},
+		"nothing to learn":        {refusedError{errors.New("no launch")}, 4, false},
+	} {
+		for _, asJSON := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/json=%t", name, asJSON), func(t *testing.T) {
+				t.Parallel()
+
+				var stderr strings.Builder
+				if got := report(&stderr, asJSON, test.err); got != test.want {
+					t.Errorf("exit code %d, want %d", got, test.want)
+				}
+				if (stderr.Len() == 0) != test.silent {
+					t.Errorf("stderr: %q", stderr.String())
+				}
+			})
+		}
+	}
+}

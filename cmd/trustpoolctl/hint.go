@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/verifier/client"
+)
+
+// hintError is an error and what a person can do about it.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e hintError) Unwrap() error { return e.error }
+
+func withHint(err error, format string, args ...any) error {
+	return hintError{error: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// hintFor returns what to do about err, empty if its own words say so already, as those of an agent's refusal do.
+func hintFor(err error) string {
+	if hinted, ok := errors.AsType[hintError](err); ok {
+		return hinted.hint
+	}
+	if _, ok := errors.AsType[daemon.UsageError](err); ok {
+		return "See the command's --help."
+	}
+	if client.Reason(err) != agentv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		return ""
+	}
+	return connectionHint(status.Code(err), err.Error())
+}
+
+// connectionHint reads what gRPC says when no agent answered; it has no type for it.
+func connectionHint(code codes.Code, message string) string {
+	switch {
+	case code == codes.DeadlineExceeded:
+		return "The node did not answer in time. Give it longer with --timeout, or look at its trustpool-agent."
+	case code == codes.Unimplemented:
+		return "Something answers there, but not a trustpool-agent that knows this call. Check --address and the agent's version."
+	case code != codes.Unavailable:
+		return ""
+	case strings.Contains(message, "failed to verify certificate"):
+		return "The node's certificate is not what --ca and --server-name (by default the host in --address) ask for."
+	case strings.Contains(message, "remote error: tls:"):
+		return "The agent does not know this client certificate. Check --cert and --key, and tls.client_ca in the agent's configuration."
+	case strings.Contains(message, "broken pipe"), strings.Contains(message, "connection reset"), strings.Contains(message, "EOF"):
+		// In TLS 1.3 the refusal of a client certificate comes after the handshake, and the hang-up may overtake it.
+		return "The agent hung up, perhaps since it does not know this client certificate. Check --cert and --key, and tls.client_ca in the agent's configuration."
+	case strings.Contains(message, "no such file"), strings.Contains(message, "permission denied"):
+		return "Check the path of the socket, and that you may open it."
+	case strings.Contains(message, "connection refused"), strings.Contains(message, "no such host"):
+		return "Nothing listens there. Check --address, and that trustpool-agent runs on the node."
+	}
+	return ""
+}

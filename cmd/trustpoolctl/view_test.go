@@ -1,0 +1,90 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/client"
+)
+
+func TestEveryCheckHasWords(t *testing.T) {
+	t.Parallel()
+
+	result := verifier.Verify(verifier.Evidence{}, verifier.Policy{})
+	if len(result.Checks) == 0 {
+		t.Fatal("no checks")
+	}
+	for _, check := range result.Checks {
+		if checkMeaning(check.Name) == "" {
+			t.Errorf("check %s has no words", check.Name)
+		}
+	}
+}
+
+func TestAQuoteIsWholeOnlyIfAllOfItsChecksPassed(t *testing.T) {
+	t.Parallel()
+
+	view := newQuoteView(client.Reply{}, verifier.DefaultSelection())
+	if view.Whole || view.Judged {
+		t.Errorf("an empty answer: whole %t, judged %t", view.Whole, view.Judged)
+	}
+
+	p := &page{}
+	view.text(p)
+	if text := p.String(); !strings.HasPrefix(text, "No good quote of ") || !strings.Contains(text, "failed     quoted_structure") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
+func TestQuoteLooksAtEveryCheckThatNeedsNoKnownGoodValues(t *testing.T) {
+	t.Parallel()
+
+	judging := map[verifier.CheckName]bool{
+		verifier.CheckPolicy: true, verifier.CheckAKPinned: true, verifier.CheckLaunch: true, verifier.CheckLogs: true, verifier.CheckReplay: true,
+		verifier.CheckKnownGood: true, verifier.CheckMeasurements: true, verifier.CheckFreshness: true,
+	}
+	whole := make(map[verifier.CheckName]bool)
+	for _, name := range wholeChecks() {
+		whole[name] = true
+	}
+	for _, check := range verifier.Verify(verifier.Evidence{}, verifier.Policy{}).Checks {
+		if whole[check.Name] == judging[check.Name] {
+			t.Errorf("check %s: is it one of a whole quote or one of judging?", check.Name)
+		}
+	}
+}
+
+func TestVerdictLineOfTheZeroResultRefuses(t *testing.T) {
+	t.Parallel()
+
+	if got := verdictLine(&page{}, "node", &verifier.Result{}); got != "REFUSED node: not every check passed" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestColoursOnlyWhereAskedFor(t *testing.T) {
+	t.Parallel()
+
+	if got := (&page{}).bad("no"); got != "no" {
+		t.Errorf("got %q", got)
+	}
+	if got := (&page{colour: true}).bad("no"); got != "\x1b[31;1mno\x1b[0m" {
+		t.Errorf("got %q", got)
+	}
+	if wantsColour(&strings.Builder{}) {
+		t.Error("colours for something that is no terminal")
+	}
+}
+
+func TestPrintableKeepsWordsInTheirLine(t *testing.T) {
+	t.Parallel()
+
+	const hostile = "a\x1b[2J\r\u202eb\nTRUSTED ü"
+	if got := printable(hostile); got != "a\ufffd[2J\ufffd\ufffdb\ufffdTRUSTED ü" {
+		t.Errorf("got %q", got)
+	}
+	if got := printableLines(hostile); got != "a\ufffd[2J\ufffd\ufffdb\n  TRUSTED ü" {
+		t.Errorf("got %q", got)
+	}
+}
