@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/go-tpm/tpm2/transport"
 )
@@ -35,6 +37,10 @@ type Node struct {
 	down    error    // why machine is nil
 	log     []byte
 	loaded  loadedHandles
+
+	// running is machine again, for Close: it must be able to end a TPM that
+	// hangs while somebody waits for its answer.
+	running atomic.Pointer[machine]
 }
 
 var _ transport.TPMCloser = (*Node)(nil)
@@ -66,8 +72,9 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 // Send sends one command to the TPM at locality 0 and returns the response. It
 // takes one whole command with a tag of TPM_ST_NO_SESSIONS or TPM_ST_SESSIONS and
 // at most 4096 bytes, and else returns an error that wraps ErrBadFrame without
-// sending anything. Other errors wrap ErrClosed or ErrDied; what the TPM answers
-// is never an error. Send waits while another command or Reboot is under way.
+// sending anything. Other errors wrap ErrClosed, ErrDied or the error of the Reboot
+// that failed; what the TPM answers is never an error. Send waits while another
+// command or Reboot is under way.
 func (n *Node) Send(cmd []byte) ([]byte, error) {
 	return n.sendFor(nil, cmd)
 }
@@ -92,9 +99,17 @@ func (n *Node) EKRoots() *x509.CertPool {
 	return pool
 }
 
-// Close ends the TPM in order, as a host that shuts down, and waits for it.
-// A temporary state directory is removed. Closing again does nothing.
+// Close ends the TPM in order, as a host that shuts down, and waits for it. A
+// command that is under way has some seconds to end. A temporary state directory
+// is removed. Closing again does nothing.
 func (n *Node) Close() error {
+	timer := time.AfterFunc(stopGrace, func() {
+		if m := n.running.Load(); m != nil {
+			m.kill()
+		}
+	})
+	defer timer.Stop()
+
 	n.lock()
 	defer n.unlock()
 
@@ -121,6 +136,7 @@ func (n *Node) boot(ctx context.Context, l *launch) error {
 		return err
 	}
 
+	n.running.Store(m)
 	stopWatching := context.AfterFunc(ctx, m.kill)
 	log, err := n.bringUp(m, l)
 	if !stopWatching() {

@@ -15,6 +15,8 @@ const (
 	lockName     = "lock"
 	manifestName = "node.json"
 	tpmDirName   = "tpm" // swtpm's
+
+	newSuffix = ".new" // of a file that is about to replace another
 )
 
 // stateDir is the directory of one node, locked for as long as the node or its
@@ -66,7 +68,34 @@ func (d *stateDir) create() error {
 		return err
 	}
 	d.path = path
-	return os.MkdirAll(path, 0o700)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	return d.checkOurs()
+}
+
+// checkOurs refuses a directory that holds other things than a node's, before
+// anything is written there.
+func (d *stateDir) checkOurs() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+
+	var stranger string
+	for _, e := range entries {
+		switch e.Name() {
+		case manifestName:
+			return nil
+		case lockName, manifestName + newSuffix: // another Start got as far as that
+		default:
+			stranger = e.Name()
+		}
+	}
+	if stranger != "" {
+		return fmt.Errorf("%s is not empty and not a simulated node's: it holds %q but no %s", d.path, stranger, manifestName)
+	}
+	return nil
 }
 
 // takeLock locks the directory. A lock of our own, and not only the one that
@@ -89,37 +118,21 @@ func (d *stateDir) takeLock() error {
 	return nil
 }
 
-// load reads the manifest. A TPM whose manufacture was cut short is thrown away;
-// a directory that is neither empty nor ours is refused and left alone.
+// load reads the manifest. A TPM whose manufacture was cut short is thrown away.
 func (d *stateDir) load() error {
-	b, err := os.ReadFile(filepath.Join(d.path, manifestName))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := d.checkEmpty(); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	default:
-		if err := json.Unmarshal(b, &d.manifest); err != nil {
-			return fmt.Errorf("reading %s: %w", filepath.Join(d.path, manifestName), err)
-		}
+	path := filepath.Join(d.path, manifestName)
+	b, err := os.ReadFile(path) //nolint:gosec // the caller's directory
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.reset()
 	}
-	if d.manifest.Manufactured {
-		return nil
-	}
-	return d.reset()
-}
-
-func (d *stateDir) checkEmpty() error {
-	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if e.Name() != lockName {
-			return fmt.Errorf("%s is not empty and no simulated node's: it holds %q but no %s", d.path, e.Name(), manifestName)
-		}
+	if err := json.Unmarshal(b, &d.manifest); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	if !d.manifest.Manufactured {
+		return d.reset()
 	}
 	return nil
 }
@@ -148,10 +161,10 @@ func (d *stateDir) save(m manifest) error {
 	}
 
 	path := filepath.Join(d.path, manifestName)
-	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(path+newSuffix, append(b, '\n'), 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Rename(path+newSuffix, path); err != nil {
 		return err
 	}
 	d.manifest = m
