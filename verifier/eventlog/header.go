@@ -39,27 +39,27 @@ func parseHeader(raw []byte) (*Log, int, error) {
 	case bytes.HasPrefix(data, []byte(sigTXT)):
 		return parseTXTDescriptor(raw)
 	default:
-		f := &file{raw: raw, format: FormatSHA1, empty: legacyHead}
-		f.add(AlgSHA1, AlgSHA1.Size())
+		l, err := oneBank(&file{raw: raw, format: FormatSHA1}, AlgSHA1, AlgSHA1.Size())
 
-		return &Log{Format: f.format, Algs: []Alg{AlgSHA1}, file: f}, 0, nil
+		return l, 0, err
 	}
 }
 
 // headerData returns the data of the header event, which is a SHA-1 record in all formats: PCR 0,
 // EV_NO_ACTION, zero digest (PFP 9.4.5.1).
 func headerData(raw []byte) ([]byte, error) {
-	size := le32(raw[28:])
 	switch {
 	case le32(raw) != 0 || EventType(le32(raw[4:])) != TypeNoAction:
 		return nil, fmt.Errorf("header has PCR %d and type %s, not PCR 0 and %s", le32(raw), EventType(le32(raw[4:])), TypeNoAction)
 	case !all(raw[8:28], 0):
 		return nil, errors.New("header's digest is not zero")
-	case uint64(size) > uint64(len(raw)-legacyHead):
-		return nil, fmt.Errorf("header says %d bytes of data, %d are left", size, len(raw)-legacyHead)
+	}
+	data, _, err := cut(raw[28:], MaxDataSize)
+	if err != nil {
+		return nil, fmt.Errorf("header's data: %w", err)
 	}
 
-	return raw[legacyHead:][:size:size], nil
+	return data, nil
 }
 
 // parseSpecID reads TCG_EfiSpecIDEvent (PFP 9.4.5.1).
@@ -117,13 +117,19 @@ func parseTXTDescriptor(raw []byte) (*Log, int, error) {
 		return nil, 0, fmt.Errorf("header says unknown digest algorithm %d", id)
 	}
 	a := algs[id-1]
-	f := &file{raw: raw, format: FormatTXT}
-	if err := f.add(a, int(le32(data[24:]))); err != nil {
-		return nil, 0, fmt.Errorf("header: %w", err)
-	}
-	f.empty = 4 + 4 + a.Size() + 4
+	l, err := oneBank(&file{raw: raw, format: FormatTXT}, a, int(le32(data[24:])))
 
-	return &Log{Format: f.format, Algs: []Alg{a}, file: f}, legacyHead + len(data), nil
+	return l, legacyHead + len(data), err
+}
+
+// oneBank returns a log whose records have one digest each, without a list around it.
+func oneBank(f *file, a Alg, size int) (*Log, error) {
+	if err := f.add(a, size); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	f.empty = 4 + 4 + size + 4
+
+	return &Log{Format: f.format, Algs: []Alg{a}, file: f}, nil
 }
 
 // txtAlgs are the algorithms of TCG_LOG_DESCRIPTOR.DigestAlgID, counted from 1.

@@ -136,16 +136,3 @@ func (e *IMAEvent) parseFields(template string) error {
 
 	return nil
 }
-
-// cut takes a field with its 32-bit length off the head of b.
-func cut(b []byte, limit int) (field, rest []byte, err error) {
-	if len(b) < 4 {
-		return nil, nil, errBreaksOff()
-	}
-	n := le32(b)
-	if uint64(n) > uint64(limit) || uint64(n) > uint64(len(b)-4) {
-		return nil, nil, fmt.Errorf("%d bytes: %d are left, and %d are possible", n, len(b)-4, limit)
-	}
-
-	return b[4:][:n:n], b[4+n:], nil
-}

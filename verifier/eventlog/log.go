@@ -182,5 +182,18 @@ func all(b []byte, c byte) bool {
 	return true
 }
 
+// cut takes a field with its 32-bit length off the head of b.
+func cut(b []byte, limit uint32) (field, rest []byte, err error) {
+	if len(b) < 4 {
+		return nil, nil, errBreaksOff()
+	}
+	n := le32(b)
+	if n > limit || int(n) > len(b)-4 {
+		return nil, nil, fmt.Errorf("%d bytes: %d are left, and %d are possible", n, len(b)-4, limit)
+	}
+
+	return b[4:][:n:n], b[4+n:], nil
+}
+
 func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
 func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }

@@ -174,7 +174,7 @@ func TestMalformedLogsAreRefusedWithTheirReason(t *testing.T) {
 		"header for PCR 1":                    {edit(header, 0, 1), "header has PCR 1"},
 		"header of another type":              {edit(header, 4, 4), "EV_SEPARATOR"},
 		"header with a digest":                {edit(header, 8, 1), "digest is not zero"},
-		"header longer than the log":          {edit(header, 28, 200), "bytes of data"},
+		"header longer than the log":          {edit(header, 28, 200), "header's data: 200 bytes"},
 		"header shorter than its fields":      {edit(header[:32+20], 28, 20), "breaks off"},
 		"no algorithm":                        {specID(nil), "0 algorithms"},
 		"nine algorithms":                     {specID(nil, nine...), "9 algorithms"},

@@ -33,9 +33,9 @@ func (l *Log) specID() []byte {
 		b = binary.LittleEndian.AppendUint16(b, uint16(a.id))
 		b = binary.LittleEndian.AppendUint16(b, uint16(a.size)) //nolint:gosec // at most maxDigest
 	}
-	vendor := l.Spec.VendorInfo[:min(len(l.Spec.VendorInfo), 0xFF)]
+	b = append(b, byte(len(l.Spec.VendorInfo))) //nolint:gosec // Parse took the length from one byte
 
-	return append(append(b, byte(len(vendor))), vendor...)
+	return append(b, l.Spec.VendorInfo...)
 }
 
 // descriptor encodes TCG_LOG_DESCRIPTOR (MLE appendix E).
