@@ -1,12 +1,14 @@
 package verifier_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // a bank of the log
 	"crypto/sha256"
+	"encoding/asn1"
 	"encoding/binary"
+	"math/big"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -41,11 +43,13 @@ type logEvent struct {
 
 func newForgery(t testing.TB) *forgery {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	// The same key in each process: the workers of a fuzz test have to understand each other's evidence.
+	scalar := sha256.Sum256([]byte("a key that everybody knows"))
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &forgery{key: key, nonce: newNonce(t), events: []logEvent{
+	f := &forgery{key: key, nonce: []byte("a nonce that everybody can guess"), events: []logEvent{
 		{pcr: 17, typ: eventlog.TypeHashStart, data: []byte("SINIT and EDX")},
 		{pcr: 17, typ: eventlog.TypeMLEHash, what: "tboot"},
 		{pcr: 18, typ: eventlog.TypeSINITPubkeyHash, what: "key"},
@@ -124,14 +128,18 @@ func (f *forgery) attestation(banks []verifier.PCRBank) tpm2.TPMSAttest {
 func (f *forgery) signature(t testing.TB, quoted []byte) []byte {
 	t.Helper()
 	digest := sha256.Sum256(quoted)
-	r, s, err := ecdsa.Sign(rand.Reader, f.key, digest[:])
+	der, err := f.key.Sign(nil, digest[:], crypto.SHA256) // without randomness: RFC 6979
 	if err != nil {
+		t.Fatal(err)
+	}
+	var rs struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(der, &rs); err != nil {
 		t.Fatal(err)
 	}
 	ecc := &tpm2.TPMSSignatureECC{
 		Hash:       tpm2.TPMAlgSHA256,
-		SignatureR: tpm2.TPM2BECCParameter{Buffer: r.FillBytes(make([]byte, 32))},
-		SignatureS: tpm2.TPM2BECCParameter{Buffer: s.FillBytes(make([]byte, 32))},
+		SignatureR: tpm2.TPM2BECCParameter{Buffer: rs.R.FillBytes(make([]byte, 32))},
+		SignatureS: tpm2.TPM2BECCParameter{Buffer: rs.S.FillBytes(make([]byte, 32))},
 	}
 	var whole []byte
 	if f.sign != nil {

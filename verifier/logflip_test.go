@@ -72,21 +72,19 @@ func TestEveryFlippedByteOfTheLogIsRefusedOrShownAsUnverified(t *testing.T) {
 	kinds := logBytesOf(t, ev.Logs[0].Raw)
 	passed := make(map[string]int)
 	for i, kind := range kinds {
-		for _, flip := range flips() {
-			bad := clone(ev)
-			bad.Logs[0].Raw[i] ^= flip
-			r := verifier.Verify(bad, p)
-			switch {
-			case r.Verdict == verifier.Refused && refusedBy(r, verifier.CheckLogs, verifier.CheckReplay, verifier.CheckMeasurements):
-			case r.Verdict != verifier.Trusted:
-				t.Fatalf("byte %d (%+v) ^ %02x: %s", i, kind, flip, r.Explain())
-			case kind.bound:
-				t.Fatalf("byte %d (%+v) ^ %02x is trusted", i, kind, flip)
-			case !shown(r, kind, bad.Logs[0].Raw[i]):
-				t.Fatalf("byte %d (%+v) ^ %02x is not shown as unverified: %+v", i, kind, flip, r.Unverified)
-			default:
-				passed[kind.field]++
-			}
+		bad := clone(ev)
+		bad.Logs[0].Raw[i] ^= flip(i)
+		r := verifier.Verify(bad, p)
+		switch {
+		case r.Verdict == verifier.Refused && refusedBy(r, verifier.CheckLogs, verifier.CheckReplay, verifier.CheckMeasurements):
+		case r.Verdict != verifier.Trusted:
+			t.Fatalf("byte %d (%+v): %s", i, kind, r.Explain())
+		case kind.bound:
+			t.Fatalf("byte %d (%+v) is trusted", i, kind)
+		case !shown(r, kind, bad.Logs[0].Raw[i]):
+			t.Fatalf("byte %d (%+v) is not shown as unverified: %+v", i, kind, r.Unverified)
+		default:
+			passed[kind.field]++
 		}
 	}
 	for _, field := range []string{"header", "digest", "data"} {
@@ -94,7 +92,7 @@ func TestEveryFlippedByteOfTheLogIsRefusedOrShownAsUnverified(t *testing.T) {
 			t.Errorf("no flip of an unsigned %s was met: the test shows nothing", field)
 		}
 	}
-	t.Logf("of %d flips, these are signed by nothing: %v", len(kinds)*len(flips()), passed)
+	t.Logf("of %d flips, these are signed by nothing: %v", len(kinds), passed)
 }
 
 // shown tells whether the result lists the byte, with the value that it has now.

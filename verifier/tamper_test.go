@@ -20,8 +20,8 @@ func good(t *testing.T, kind keyKind) (verifier.Evidence, verifier.Policy) {
 	return ev, p
 }
 
-// flips are the changes that every byte is given.
-func flips() []byte { return []byte{0x01, 0xFF} }
+// flip is the bit of byte i that is turned over: another one in each, so that every bit of a field of several bytes gets its turn somewhere.
+func flip(i int) byte { return 1 << (i % 8) }
 
 // refusedBy tells whether one of the checks failed, and nothing is trusted.
 func refusedBy(r verifier.Result, names ...verifier.CheckName) bool {
@@ -40,12 +40,10 @@ func TestEveryFlippedByteOfQuotedIsRefused(t *testing.T) {
 			t.Parallel()
 			ev, p := good(t, kind)
 			for i := range ev.Quoted {
-				for _, flip := range flips() {
-					bad := clone(ev)
-					bad.Quoted[i] ^= flip
-					if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckSignature, verifier.CheckQuotedStructure) {
-						t.Fatalf("byte %d ^ %02x: %s", i, flip, r.Explain())
-					}
+				bad := clone(ev)
+				bad.Quoted[i] ^= flip(i)
+				if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckSignature, verifier.CheckQuotedStructure) {
+					t.Fatalf("byte %d: %s", i, r.Explain())
 				}
 			}
 		})
@@ -59,12 +57,10 @@ func TestEveryFlippedByteOfTheSignatureIsRefused(t *testing.T) {
 			t.Parallel()
 			ev, p := good(t, kind)
 			for i := range ev.Signature {
-				for _, flip := range flips() {
-					bad := clone(ev)
-					bad.Signature[i] ^= flip
-					if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckSignature, verifier.CheckSignatureStructure) {
-						t.Fatalf("byte %d ^ %02x: %s", i, flip, r.Explain())
-					}
+				bad := clone(ev)
+				bad.Signature[i] ^= flip(i)
+				if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckSignature, verifier.CheckSignatureStructure) {
+					t.Fatalf("byte %d: %s", i, r.Explain())
 				}
 			}
 		})
@@ -75,12 +71,10 @@ func TestEveryFlippedByteOfTheAKIsRefused(t *testing.T) {
 	t.Parallel()
 	ev, p := good(t, p256())
 	for i := range ev.AKPublic {
-		for _, flip := range flips() {
-			bad := clone(ev)
-			bad.AKPublic[i] ^= flip
-			if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckAKPinned, verifier.CheckAKStructure) {
-				t.Fatalf("byte %d ^ %02x: %s", i, flip, r.Explain())
-			}
+		bad := clone(ev)
+		bad.AKPublic[i] ^= flip(i)
+		if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckAKPinned, verifier.CheckAKStructure) {
+			t.Fatalf("byte %d: %s", i, r.Explain())
 		}
 	}
 }
@@ -90,12 +84,10 @@ func TestEveryFlippedByteOfAPCRValueIsRefused(t *testing.T) {
 	ev, p := good(t, p256())
 	for v := range ev.PCRs[0].Values {
 		for i := range ev.PCRs[0].Values[v].Value {
-			for _, flip := range flips() {
-				bad := clone(ev)
-				bad.PCRs[0].Values[v].Value[i] ^= flip
-				if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckPCRDigest) || len(r.Differences) > 0 {
-					t.Fatalf("value %d, byte %d ^ %02x: %s", v, i, flip, r.Explain())
-				}
+			bad := clone(ev)
+			bad.PCRs[0].Values[v].Value[i] ^= flip(i)
+			if r := verifier.Verify(bad, p); !refusedBy(r, verifier.CheckPCRDigest) || len(r.Differences) > 0 {
+				t.Fatalf("value %d, byte %d: %s", v, i, r.Explain())
 			}
 		}
 	}
