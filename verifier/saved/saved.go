@@ -23,6 +23,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -53,7 +54,11 @@ func Write(dir string, ev verifier.Evidence) error {
 	if err != nil {
 		return fmt.Errorf("saving evidence: %w", err)
 	}
-	if err := place(filepath.Clean(dir), files); err != nil {
+	whole, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("saving evidence in %s: %w", dir, err)
+	}
+	if err := place(whole, files); err != nil {
 		return fmt.Errorf("saving evidence in %s: %w", dir, err)
 	}
 	return nil
@@ -92,7 +97,10 @@ func place(dir string, files []file) (err error) {
 	if err := syncDir(work); err != nil {
 		return err
 	}
-	// rename(2) replaces an empty directory and refuses one that got a file in the meantime.
+	// rmdir(2) refuses a folder that got a file in the meantime.
+	if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("making room: %w", err)
+	}
 	if err := os.Rename(work, dir); err != nil {
 		return err
 	}
