@@ -16,6 +16,7 @@
 //
 // The platform hierarchy keeps its empty authorization, PCRs 0 to 16 hold no
 // firmware measurements, and there is no resource manager: the TPM has room for
-// three transient objects and three loaded sessions in all. swtpm 0.7 and later
-// is needed.
+// three transient objects and three loaded sessions in all.
+//
+// The package is for Linux and needs the program swtpm, 0.7 or later.
 package tpmsim

@@ -197,7 +197,12 @@ func persistentKey(t *testing.T, tpm transport.TPM, handle tpm2.TPMHandle) crypt
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &ecdsa.PublicKey{Curve: elliptic.P384(), X: new(big.Int).SetBytes(unique.X.Buffer), Y: new(big.Int).SetBytes(unique.Y.Buffer)}
+	point := slices.Concat([]byte{4}, unique.X.Buffer, unique.Y.Buffer) // SEC 1, 2.3.3: uncompressed
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), point)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // directoryName returns the attributes of the directory name that is the subject

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"golang.org/x/sys/unix"
@@ -61,7 +62,7 @@ func TestSwtpmIsGoneAfterClose(t *testing.T) {
 func TestSwtpmIsGoneAfterItsParentWasKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	helper := exec.Command(os.Args[0]) //nolint:gosec // this test binary
+	helper := exec.Command(os.Args[0])
 	helper.Env = append(os.Environ(), helperVariable+"="+dir)
 	if _, err := helper.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestSwtpmIsGoneAfterItsParentWasKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(swtpm) //nolint:errcheck // only polled
+	defer unix.Close(swtpm)
 
 	if err := helper.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -100,8 +101,8 @@ func TestSwtpmIsGoneAfterItsParentWasKilled(t *testing.T) {
 func waitForEnd(t *testing.T, pidfd int) {
 	t.Helper()
 
-	const patience = 30_000                                       // milliseconds
-	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}} //nolint:gosec // a small number
+	const patience = 30_000 // milliseconds
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for {
 		n, err := unix.Poll(fds, patience)
 		switch {
@@ -119,7 +120,7 @@ func waitForEnd(t *testing.T, pidfd int) {
 func TestSwtpmThatIsNotInstalledIsAnErrorWithThePackage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	helper := exec.Command(os.Args[0]) //nolint:gosec // this test binary
+	helper := exec.Command(os.Args[0])
 	helper.Env = []string{helperVariable + "=" + dir, "PATH=" + dir}
 
 	said, err := helper.Output()
@@ -156,6 +157,46 @@ func TestStartThatIsCancelledLeavesNothingBehind(t *testing.T) {
 		t.Errorf("error = %v, want context.Canceled", err)
 	}
 	tpmsimtest.Start(t, tpmsim.Options{StateDir: dir}) // the state is free
+}
+
+func TestStartThatRunsOutOfTimeLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+
+	// Each of these ends somewhere else between the first step and the last.
+	for limit := time.Millisecond; limit < 128*time.Millisecond; limit *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		n, err := tpmsim.Start(ctx, tpmsim.Options{StateDir: dir})
+		cancel()
+		if err == nil {
+			err = n.Close()
+		}
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("within %v: error = %v, want context.DeadlineExceeded or none", limit, err)
+		}
+	}
+
+	n := tpmsimtest.Start(t, tpmsim.Options{StateDir: dir})
+	keyNames(t, n) // the TPM is whole
+}
+
+func TestTemporaryStateIsPrivateAndRemoved(t *testing.T) {
+	t.Parallel()
+	n := tpmsimtest.Start(t, tpmsim.Options{})
+	info, err := os.Stat(n.StateDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o700 {
+		t.Errorf("mode = %o, want 700", info.Mode().Perm())
+	}
+
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(n.StateDir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after Close: error = %v, want %v", err, os.ErrNotExist)
+	}
 }
 
 func TestTPMThatHangsCanBeClosed(t *testing.T) {

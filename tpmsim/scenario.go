@@ -48,7 +48,7 @@ func (s Scenario) launch() (*launch, error) {
 	case OtherHypervisor:
 		return tbootLaunch(otherHypervisorModule()), nil
 	case NoLaunch:
-		return nil, nil //nolint:nilnil // no launch is a scenario, not an error
+		return nil, nil
 	default:
 		_, err := ParseScenario(string(s))
 		return nil, err

@@ -106,7 +106,6 @@ func (d *stateDir) takeLock() error {
 		return err
 	}
 
-	//nolint:gosec // a descriptor fits
 	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return errors.Join(fmt.Errorf("%w (%s)", ErrStateInUse, d.path), lock.Close())
@@ -121,7 +120,7 @@ func (d *stateDir) takeLock() error {
 // load reads the manifest. A TPM whose manufacture was cut short is thrown away.
 func (d *stateDir) load() error {
 	path := filepath.Join(d.path, manifestName)
-	b, err := os.ReadFile(path) //nolint:gosec // the caller's directory
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d.reset()
 	}

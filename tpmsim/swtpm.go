@@ -65,7 +65,7 @@ func startMachine(dir *stateDir) (*machine, error) {
 // swtpmCommand returns the command for swtpm. The state directory is named
 // relative to the working directory because a comma in it would end the option.
 func swtpmCommand(program, dir string, said *tail) *exec.Cmd {
-	cmd := exec.Command(program, "socket", "--tpm2", //nolint:gosec // a fixed name, looked up in PATH
+	cmd := exec.Command(program, "socket", "--tpm2",
 		"--tpmstate", "dir="+tpmDirName+",mode=0600",
 		"--fd", "3", "--ctrl", "type=unixio,clientfd=4")
 	cmd.Dir = dir
@@ -87,7 +87,6 @@ func socketPair(name string) (ours, theirs *os.File, err error) {
 	if err := syscall.SetNonblock(fds[0], true); err != nil {
 		return nil, nil, errors.Join(err, syscall.Close(fds[0]), syscall.Close(fds[1]))
 	}
-	//nolint:gosec // a descriptor is never negative here
 	return os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name+" peer"), nil
 }
 

@@ -101,10 +101,10 @@ func TestWriteDir(t *testing.T) {
 	t.Parallel()
 	ca := newCA(t)
 	dir := filepath.Join(t.TempDir(), "pki")
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // too open on purpose
+	if err := os.Mkdir(dir, 0o755); err != nil { // too open on purpose
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "server-key.pem"), nil, 0o644); err != nil { //nolint:gosec // too open on purpose
+	if err := os.WriteFile(filepath.Join(dir, "server-key.pem"), nil, 0o644); err != nil { // too open on purpose
 		t.Fatal(err)
 	}
 	server, client := issue(t, ca, pki.Leaf{Server: true}), issue(t, ca, pki.Leaf{Client: true})
@@ -166,7 +166,7 @@ func handshake(t *testing.T, server, client *tls.Config) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nothing to lose
+	defer l.Close()
 
 	served := make(chan error, 1)
 	go func() {
