@@ -78,6 +78,18 @@ const (
 	ErrorReason_ERROR_REASON_LOG_OFFSET_INVALID ErrorReason = 24
 	// ABORTED: the log changed while it was read; ask for a quote again.
 	ErrorReason_ERROR_REASON_LOG_CHANGED ErrorReason = 25
+	// FAILED_PRECONDITION: the endorsement hierarchy has an authorisation value; the node's operator has to give it to the agent.
+	ErrorReason_ERROR_REASON_AUTH_REQUIRED ErrorReason = 26
+	// FAILED_PRECONDITION: the agent's record of its AK can't be read; the node's operator has to act.
+	ErrorReason_ERROR_REASON_RECORD_UNREADABLE ErrorReason = 27
+	// NOT_FOUND: this node has no AK with this Name, or none is pending.
+	ErrorReason_ERROR_REASON_AK_UNKNOWN ErrorReason = 28
+	// NOT_FOUND: this node has no EK with this public area.
+	ErrorReason_ERROR_REASON_EK_UNKNOWN ErrorReason = 29
+	// INVALID_ARGUMENT: the TPM does not open this credential: it is malformed, or made for another EK or another AK.
+	ErrorReason_ERROR_REASON_CREDENTIAL_INVALID ErrorReason = 30
+	// INVALID_ARGUMENT: not one X.509 certificate, or not for the key of an AK of this node, or not valid now.
+	ErrorReason_ERROR_REASON_CERTIFICATE_INVALID ErrorReason = 31
 )
 
 // Enum value maps for ErrorReason.
@@ -109,6 +121,12 @@ var (
 		23: "ERROR_REASON_LOG_UNAVAILABLE",
 		24: "ERROR_REASON_LOG_OFFSET_INVALID",
 		25: "ERROR_REASON_LOG_CHANGED",
+		26: "ERROR_REASON_AUTH_REQUIRED",
+		27: "ERROR_REASON_RECORD_UNREADABLE",
+		28: "ERROR_REASON_AK_UNKNOWN",
+		29: "ERROR_REASON_EK_UNKNOWN",
+		30: "ERROR_REASON_CREDENTIAL_INVALID",
+		31: "ERROR_REASON_CERTIFICATE_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -137,6 +155,12 @@ var (
 		"ERROR_REASON_LOG_UNAVAILABLE":       23,
 		"ERROR_REASON_LOG_OFFSET_INVALID":    24,
 		"ERROR_REASON_LOG_CHANGED":           25,
+		"ERROR_REASON_AUTH_REQUIRED":         26,
+		"ERROR_REASON_RECORD_UNREADABLE":     27,
+		"ERROR_REASON_AK_UNKNOWN":            28,
+		"ERROR_REASON_EK_UNKNOWN":            29,
+		"ERROR_REASON_CREDENTIAL_INVALID":    30,
+		"ERROR_REASON_CERTIFICATE_INVALID":   31,
 	}
 )
 
@@ -171,7 +195,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xe5\x06\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xae\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -199,7 +223,13 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\x1aERROR_REASON_SHUTTING_DOWN\x10\x16\x12 \n" +
 	"\x1cERROR_REASON_LOG_UNAVAILABLE\x10\x17\x12#\n" +
 	"\x1fERROR_REASON_LOG_OFFSET_INVALID\x10\x18\x12\x1c\n" +
-	"\x18ERROR_REASON_LOG_CHANGED\x10\x19BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	"\x18ERROR_REASON_LOG_CHANGED\x10\x19\x12\x1e\n" +
+	"\x1aERROR_REASON_AUTH_REQUIRED\x10\x1a\x12\"\n" +
+	"\x1eERROR_REASON_RECORD_UNREADABLE\x10\x1b\x12\x1b\n" +
+	"\x17ERROR_REASON_AK_UNKNOWN\x10\x1c\x12\x1b\n" +
+	"\x17ERROR_REASON_EK_UNKNOWN\x10\x1d\x12#\n" +
+	"\x1fERROR_REASON_CREDENTIAL_INVALID\x10\x1e\x12$\n" +
+	" ERROR_REASON_CERTIFICATE_INVALID\x10\x1fBAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once

@@ -331,6 +331,156 @@ func (LaunchStatus) EnumDescriptor() ([]byte, []int) {
 	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{4}
 }
 
+// StatusEvent is what a node noticed.
+type StatusEvent int32
+
+const (
+	// Nothing in particular.
+	StatusEvent_STATUS_EVENT_UNSPECIFIED StatusEvent = 0
+	// The AK was gone from its handle, and the TPM gave the same one again: the TPM was cleared. Nothing has to be enrolled again.
+	StatusEvent_STATUS_EVENT_TPM_CLEARED StatusEvent = 1
+	// The TPM gives another AK than before: it is another TPM, or its endorsement seed was changed.
+	StatusEvent_STATUS_EVENT_TPM_REPLACED StatusEvent = 2
+	// A rotation was begun, or ended.
+	StatusEvent_STATUS_EVENT_AK_ROTATION StatusEvent = 3
+	// A certificate was installed for an AK, or will end soon.
+	StatusEvent_STATUS_EVENT_AK_CERTIFICATE StatusEvent = 4
+	// PCR 17 tells of another launch status than before.
+	StatusEvent_STATUS_EVENT_LAUNCH_CHANGED StatusEvent = 5
+	// ak_state changed in another way.
+	StatusEvent_STATUS_EVENT_AK_STATE StatusEvent = 6
+)
+
+// Enum value maps for StatusEvent.
+var (
+	StatusEvent_name = map[int32]string{
+		0: "STATUS_EVENT_UNSPECIFIED",
+		1: "STATUS_EVENT_TPM_CLEARED",
+		2: "STATUS_EVENT_TPM_REPLACED",
+		3: "STATUS_EVENT_AK_ROTATION",
+		4: "STATUS_EVENT_AK_CERTIFICATE",
+		5: "STATUS_EVENT_LAUNCH_CHANGED",
+		6: "STATUS_EVENT_AK_STATE",
+	}
+	StatusEvent_value = map[string]int32{
+		"STATUS_EVENT_UNSPECIFIED":    0,
+		"STATUS_EVENT_TPM_CLEARED":    1,
+		"STATUS_EVENT_TPM_REPLACED":   2,
+		"STATUS_EVENT_AK_ROTATION":    3,
+		"STATUS_EVENT_AK_CERTIFICATE": 4,
+		"STATUS_EVENT_LAUNCH_CHANGED": 5,
+		"STATUS_EVENT_AK_STATE":       6,
+	}
+)
+
+func (x StatusEvent) Enum() *StatusEvent {
+	p := new(StatusEvent)
+	*p = x
+	return p
+}
+
+func (x StatusEvent) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StatusEvent) Descriptor() protoreflect.EnumDescriptor {
+	return file_trustpool_agent_v1_quote_proto_enumTypes[5].Descriptor()
+}
+
+func (StatusEvent) Type() protoreflect.EnumType {
+	return &file_trustpool_agent_v1_quote_proto_enumTypes[5]
+}
+
+func (x StatusEvent) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StatusEvent.Descriptor instead.
+func (StatusEvent) EnumDescriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{5}
+}
+
+// AkState says whether the AK can be used.
+type AkState int32
+
+const (
+	// Never sent.
+	AkState_AK_STATE_UNSPECIFIED AkState = 0
+	// It can, and was never enrolled since it was made.
+	AkState_AK_STATE_FRESH AkState = 1
+	// It can, and was enrolled.
+	AkState_AK_STATE_ENROLLED AkState = 2
+	// Another TPM, or another endorsement seed: an operator has to reprovision.
+	AkState_AK_STATE_TPM_REPLACED AkState = 3
+	// Somebody else's object sits at the AK's handle.
+	AkState_AK_STATE_HANDLE_TAKEN AkState = 4
+	// The endorsement hierarchy is switched off.
+	AkState_AK_STATE_HIERARCHY_DISABLED AkState = 5
+	// The endorsement hierarchy has an authorisation value that the agent was not given.
+	AkState_AK_STATE_AUTH_REQUIRED AkState = 6
+	// The TPM can't be reached.
+	AkState_AK_STATE_TPM_ABSENT AkState = 7
+	// The agent's own record of the AK can't be read.
+	AkState_AK_STATE_RECORD_UNREADABLE AkState = 8
+	// The TPM refused a command in a way that the agent does not expect.
+	AkState_AK_STATE_TPM_FAILED AkState = 9
+)
+
+// Enum value maps for AkState.
+var (
+	AkState_name = map[int32]string{
+		0: "AK_STATE_UNSPECIFIED",
+		1: "AK_STATE_FRESH",
+		2: "AK_STATE_ENROLLED",
+		3: "AK_STATE_TPM_REPLACED",
+		4: "AK_STATE_HANDLE_TAKEN",
+		5: "AK_STATE_HIERARCHY_DISABLED",
+		6: "AK_STATE_AUTH_REQUIRED",
+		7: "AK_STATE_TPM_ABSENT",
+		8: "AK_STATE_RECORD_UNREADABLE",
+		9: "AK_STATE_TPM_FAILED",
+	}
+	AkState_value = map[string]int32{
+		"AK_STATE_UNSPECIFIED":        0,
+		"AK_STATE_FRESH":              1,
+		"AK_STATE_ENROLLED":           2,
+		"AK_STATE_TPM_REPLACED":       3,
+		"AK_STATE_HANDLE_TAKEN":       4,
+		"AK_STATE_HIERARCHY_DISABLED": 5,
+		"AK_STATE_AUTH_REQUIRED":      6,
+		"AK_STATE_TPM_ABSENT":         7,
+		"AK_STATE_RECORD_UNREADABLE":  8,
+		"AK_STATE_TPM_FAILED":         9,
+	}
+)
+
+func (x AkState) Enum() *AkState {
+	p := new(AkState)
+	*p = x
+	return p
+}
+
+func (x AkState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AkState) Descriptor() protoreflect.EnumDescriptor {
+	return file_trustpool_agent_v1_quote_proto_enumTypes[6].Descriptor()
+}
+
+func (AkState) Type() protoreflect.EnumType {
+	return &file_trustpool_agent_v1_quote_proto_enumTypes[6]
+}
+
+func (x AkState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AkState.Descriptor instead.
+func (AkState) EnumDescriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{6}
+}
+
 // QuoteRequest asks for one quote.
 type QuoteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -342,9 +492,13 @@ type QuoteRequest struct {
 	// How the nonce is bound.
 	BindMode BindMode `protobuf:"varint,3,opt,name=bind_mode,json=bindMode,proto3,enum=trustpool.agent.v1.BindMode" json:"bind_mode,omitempty"`
 	// The logs whose bytes are wanted in the reply. References to all logs come in any case.
-	Logs          []*LogRequest `protobuf:"bytes,4,rep,name=logs,proto3" json:"logs,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Logs []*LogRequest `protobuf:"bytes,4,rep,name=logs,proto3" json:"logs,omitempty"`
+	// The Name of the AK that shall sign: the one in use, or the pending one of a rotation (see EnrollmentService.RotateAK). Empty: the one in use.
+	AkName []byte `protobuf:"bytes,5,opt,name=ak_name,json=akName,proto3" json:"ak_name,omitempty"`
+	// SHA-256 of the AK certificate that the caller has already; if it is still that one, it is left out of the reply. Empty or 32 bytes.
+	KnownAkCertificateDigest []byte `protobuf:"bytes,6,opt,name=known_ak_certificate_digest,json=knownAkCertificateDigest,proto3" json:"known_ak_certificate_digest,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *QuoteRequest) Reset() {
@@ -401,6 +555,20 @@ func (x *QuoteRequest) GetBindMode() BindMode {
 func (x *QuoteRequest) GetLogs() []*LogRequest {
 	if x != nil {
 		return x.Logs
+	}
+	return nil
+}
+
+func (x *QuoteRequest) GetAkName() []byte {
+	if x != nil {
+		return x.AkName
+	}
+	return nil
+}
+
+func (x *QuoteRequest) GetKnownAkCertificateDigest() []byte {
+	if x != nil {
+		return x.KnownAkCertificateDigest
 	}
 	return nil
 }
@@ -533,7 +701,9 @@ type QuoteResponse struct {
 	// The node's logs, in a fixed order. Not signed: a verifier replays them against the signed PCRs.
 	Logs []*LogReference `protobuf:"bytes,6,rep,name=logs,proto3" json:"logs,omitempty"`
 	// What the agent says beside the evidence.
-	Hints         *UnsignedHints `protobuf:"bytes,7,opt,name=hints,proto3" json:"hints,omitempty"`
+	Hints *UnsignedHints `protobuf:"bytes,7,opt,name=hints,proto3" json:"hints,omitempty"`
+	// The AK's certificate (DER), if one was installed and the caller has it not already.
+	AkCertificate []byte `protobuf:"bytes,8,opt,name=ak_certificate,json=akCertificate,proto3" json:"ak_certificate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -613,6 +783,13 @@ func (x *QuoteResponse) GetLogs() []*LogReference {
 func (x *QuoteResponse) GetHints() *UnsignedHints {
 	if x != nil {
 		return x.Hints
+	}
+	return nil
+}
+
+func (x *QuoteResponse) GetAkCertificate() []byte {
+	if x != nil {
+		return x.AkCertificate
 	}
 	return nil
 }
@@ -1115,6 +1292,159 @@ func (x *TxtRegisters) GetWords() string {
 	return ""
 }
 
+// WatchStatusRequest is empty.
+type WatchStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchStatusRequest) Reset() {
+	*x = WatchStatusRequest{}
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchStatusRequest) ProtoMessage() {}
+
+func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
+func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{11}
+}
+
+// WatchStatusResponse is the status at one moment. Nothing of it is signed: it is a reason to look, not evidence.
+type WatchStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was last noticed; unspecified in the first message of a stream.
+	Event StatusEvent `protobuf:"varint,1,opt,name=event,proto3,enum=trustpool.agent.v1.StatusEvent" json:"event,omitempty"`
+	// Whether the AK can be used.
+	AkState AkState `protobuf:"varint,2,opt,name=ak_state,json=akState,proto3,enum=trustpool.agent.v1.AkState" json:"ak_state,omitempty"`
+	// For people: why it can't, and what to do.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The Name of the AK in use, and of the pending one of a rotation.
+	AkName        []byte `protobuf:"bytes,4,opt,name=ak_name,json=akName,proto3" json:"ak_name,omitempty"`
+	PendingAkName []byte `protobuf:"bytes,5,opt,name=pending_ak_name,json=pendingAkName,proto3" json:"pending_ak_name,omitempty"`
+	// The AK could not be kept at a persistent handle, so that each quote costs more. detail says why.
+	AkTransient bool `protobuf:"varint,6,opt,name=ak_transient,json=akTransient,proto3" json:"ak_transient,omitempty"`
+	// When the AK's certificate ends, in seconds since 1970; 0 if there is none.
+	AkCertificateNotAfter int64 `protobuf:"varint,7,opt,name=ak_certificate_not_after,json=akCertificateNotAfter,proto3" json:"ak_certificate_not_after,omitempty"`
+	// As in UnsignedHints; unspecified before the first quote.
+	LaunchStatus  LaunchStatus `protobuf:"varint,8,opt,name=launch_status,json=launchStatus,proto3,enum=trustpool.agent.v1.LaunchStatus" json:"launch_status,omitempty"`
+	BootId        string       `protobuf:"bytes,9,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchStatusResponse) Reset() {
+	*x = WatchStatusResponse{}
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchStatusResponse) ProtoMessage() {}
+
+func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
+func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WatchStatusResponse) GetEvent() StatusEvent {
+	if x != nil {
+		return x.Event
+	}
+	return StatusEvent_STATUS_EVENT_UNSPECIFIED
+}
+
+func (x *WatchStatusResponse) GetAkState() AkState {
+	if x != nil {
+		return x.AkState
+	}
+	return AkState_AK_STATE_UNSPECIFIED
+}
+
+func (x *WatchStatusResponse) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *WatchStatusResponse) GetAkName() []byte {
+	if x != nil {
+		return x.AkName
+	}
+	return nil
+}
+
+func (x *WatchStatusResponse) GetPendingAkName() []byte {
+	if x != nil {
+		return x.PendingAkName
+	}
+	return nil
+}
+
+func (x *WatchStatusResponse) GetAkTransient() bool {
+	if x != nil {
+		return x.AkTransient
+	}
+	return false
+}
+
+func (x *WatchStatusResponse) GetAkCertificateNotAfter() int64 {
+	if x != nil {
+		return x.AkCertificateNotAfter
+	}
+	return 0
+}
+
+func (x *WatchStatusResponse) GetLaunchStatus() LaunchStatus {
+	if x != nil {
+		return x.LaunchStatus
+	}
+	return LaunchStatus_LAUNCH_STATUS_UNSPECIFIED
+}
+
+func (x *WatchStatusResponse) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
 // GetCapabilitiesRequest is empty.
 type GetCapabilitiesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1124,7 +1454,7 @@ type GetCapabilitiesRequest struct {
 
 func (x *GetCapabilitiesRequest) Reset() {
 	*x = GetCapabilitiesRequest{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1466,7 @@ func (x *GetCapabilitiesRequest) String() string {
 func (*GetCapabilitiesRequest) ProtoMessage() {}
 
 func (x *GetCapabilitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1479,7 @@ func (x *GetCapabilitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapabilitiesRequest.ProtoReflect.Descriptor instead.
 func (*GetCapabilitiesRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{11}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{13}
 }
 
 // GetCapabilitiesResponse tells what this node can do.
@@ -1181,7 +1511,7 @@ type GetCapabilitiesResponse struct {
 
 func (x *GetCapabilitiesResponse) Reset() {
 	*x = GetCapabilitiesResponse{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1523,7 @@ func (x *GetCapabilitiesResponse) String() string {
 func (*GetCapabilitiesResponse) ProtoMessage() {}
 
 func (x *GetCapabilitiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1536,7 @@ func (x *GetCapabilitiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapabilitiesResponse.ProtoReflect.Descriptor instead.
 func (*GetCapabilitiesResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{12}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetCapabilitiesResponse) GetPcrBanks() []HashAlgo {
@@ -1297,12 +1627,14 @@ var File_trustpool_agent_v1_quote_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/quote.proto\x12\x12trustpool.agent.v1\"\xdc\x01\n" +
+	"\x1etrustpool/agent/v1/quote.proto\x12\x12trustpool.agent.v1\"\xb4\x02\n" +
 	"\fQuoteRequest\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12G\n" +
 	"\x0epcr_selections\x18\x02 \x03(\v2 .trustpool.agent.v1.PcrSelectionR\rpcrSelections\x129\n" +
 	"\tbind_mode\x18\x03 \x01(\x0e2\x1c.trustpool.agent.v1.BindModeR\bbindMode\x122\n" +
-	"\x04logs\x18\x04 \x03(\v2\x1e.trustpool.agent.v1.LogRequestR\x04logs\"j\n" +
+	"\x04logs\x18\x04 \x03(\v2\x1e.trustpool.agent.v1.LogRequestR\x04logs\x12\x17\n" +
+	"\aak_name\x18\x05 \x01(\fR\x06akName\x12=\n" +
+	"\x1bknown_ak_certificate_digest\x18\x06 \x01(\fR\x18knownAkCertificateDigest\"j\n" +
 	"\fPcrSelection\x129\n" +
 	"\thash_algo\x18\x01 \x01(\x0e2\x1c.trustpool.agent.v1.HashAlgoR\bhashAlgo\x12\x1f\n" +
 	"\vpcr_indices\x18\x02 \x03(\x05R\n" +
@@ -1310,7 +1642,7 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\n" +
 	"LogRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12!\n" +
-	"\fknown_digest\x18\x02 \x01(\fR\vknownDigest\"\xaf\x02\n" +
+	"\fknown_digest\x18\x02 \x01(\fR\vknownDigest\"\xd6\x02\n" +
 	"\rQuoteResponse\x12\x16\n" +
 	"\x06quoted\x18\x01 \x01(\fR\x06quoted\x12'\n" +
 	"\x0fquote_signature\x18\x02 \x01(\fR\x0equoteSignature\x128\n" +
@@ -1318,7 +1650,8 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\aak_name\x18\x04 \x01(\fR\x06akName\x12\x1b\n" +
 	"\tak_public\x18\x05 \x01(\fR\bakPublic\x124\n" +
 	"\x04logs\x18\x06 \x03(\v2 .trustpool.agent.v1.LogReferenceR\x04logs\x127\n" +
-	"\x05hints\x18\a \x01(\v2!.trustpool.agent.v1.UnsignedHintsR\x05hints\"\x81\x01\n" +
+	"\x05hints\x18\a \x01(\v2!.trustpool.agent.v1.UnsignedHintsR\x05hints\x12%\n" +
+	"\x0eak_certificate\x18\b \x01(\fR\rakCertificate\"\x81\x01\n" +
 	"\aPcrBank\x129\n" +
 	"\thash_algo\x18\x01 \x01(\x0e2\x1c.trustpool.agent.v1.HashAlgoR\bhashAlgo\x12;\n" +
 	"\n" +
@@ -1353,7 +1686,18 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\terrorcode\x18\x03 \x01(\x04R\terrorcode\x12\x14\n" +
 	"\x05e2sts\x18\x04 \x01(\x04R\x05e2sts\x12\x16\n" +
 	"\x06didvid\x18\x05 \x01(\x04R\x06didvid\x12\x14\n" +
-	"\x05words\x18\x06 \x01(\tR\x05words\"\x18\n" +
+	"\x05words\x18\x06 \x01(\tR\x05words\"\x14\n" +
+	"\x12WatchStatusRequest\"\x99\x03\n" +
+	"\x13WatchStatusResponse\x125\n" +
+	"\x05event\x18\x01 \x01(\x0e2\x1f.trustpool.agent.v1.StatusEventR\x05event\x126\n" +
+	"\bak_state\x18\x02 \x01(\x0e2\x1b.trustpool.agent.v1.AkStateR\aakState\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x17\n" +
+	"\aak_name\x18\x04 \x01(\fR\x06akName\x12&\n" +
+	"\x0fpending_ak_name\x18\x05 \x01(\fR\rpendingAkName\x12!\n" +
+	"\fak_transient\x18\x06 \x01(\bR\vakTransient\x127\n" +
+	"\x18ak_certificate_not_after\x18\a \x01(\x03R\x15akCertificateNotAfter\x12E\n" +
+	"\rlaunch_status\x18\b \x01(\x0e2 .trustpool.agent.v1.LaunchStatusR\flaunchStatus\x12\x17\n" +
+	"\aboot_id\x18\t \x01(\tR\x06bootId\"\x18\n" +
 	"\x16GetCapabilitiesRequest\"\xf3\x03\n" +
 	"\x17GetCapabilitiesResponse\x129\n" +
 	"\tpcr_banks\x18\x01 \x03(\x0e2\x1c.trustpool.agent.v1.HashAlgoR\bpcrBanks\x12$\n" +
@@ -1400,10 +1744,30 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\x16LAUNCH_STATUS_LAUNCHED\x10\x03\x12\x1d\n" +
 	"\x19LAUNCH_STATUS_NOT_CAPABLE\x10\x04\x12\x18\n" +
 	"\x14LAUNCH_STATUS_FAILED\x10\x05\x12\x18\n" +
-	"\x14LAUNCH_STATUS_CAPPED\x10\x062\xaa\x02\n" +
+	"\x14LAUNCH_STATUS_CAPPED\x10\x06*\xe3\x01\n" +
+	"\vStatusEvent\x12\x1c\n" +
+	"\x18STATUS_EVENT_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18STATUS_EVENT_TPM_CLEARED\x10\x01\x12\x1d\n" +
+	"\x19STATUS_EVENT_TPM_REPLACED\x10\x02\x12\x1c\n" +
+	"\x18STATUS_EVENT_AK_ROTATION\x10\x03\x12\x1f\n" +
+	"\x1bSTATUS_EVENT_AK_CERTIFICATE\x10\x04\x12\x1f\n" +
+	"\x1bSTATUS_EVENT_LAUNCH_CHANGED\x10\x05\x12\x19\n" +
+	"\x15STATUS_EVENT_AK_STATE\x10\x06*\x93\x02\n" +
+	"\aAkState\x12\x18\n" +
+	"\x14AK_STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eAK_STATE_FRESH\x10\x01\x12\x15\n" +
+	"\x11AK_STATE_ENROLLED\x10\x02\x12\x19\n" +
+	"\x15AK_STATE_TPM_REPLACED\x10\x03\x12\x19\n" +
+	"\x15AK_STATE_HANDLE_TAKEN\x10\x04\x12\x1f\n" +
+	"\x1bAK_STATE_HIERARCHY_DISABLED\x10\x05\x12\x1a\n" +
+	"\x16AK_STATE_AUTH_REQUIRED\x10\x06\x12\x17\n" +
+	"\x13AK_STATE_TPM_ABSENT\x10\a\x12\x1e\n" +
+	"\x1aAK_STATE_RECORD_UNREADABLE\x10\b\x12\x17\n" +
+	"\x13AK_STATE_TPM_FAILED\x10\t2\x8c\x03\n" +
 	"\fQuoteService\x12L\n" +
 	"\x05Quote\x12 .trustpool.agent.v1.QuoteRequest\x1a!.trustpool.agent.v1.QuoteResponse\x12`\n" +
-	"\vGetEventLog\x12&.trustpool.agent.v1.GetEventLogRequest\x1a'.trustpool.agent.v1.GetEventLogResponse0\x01\x12j\n" +
+	"\vGetEventLog\x12&.trustpool.agent.v1.GetEventLogRequest\x1a'.trustpool.agent.v1.GetEventLogResponse0\x01\x12`\n" +
+	"\vWatchStatus\x12&.trustpool.agent.v1.WatchStatusRequest\x1a'.trustpool.agent.v1.WatchStatusResponse0\x01\x12j\n" +
 	"\x0fGetCapabilities\x12*.trustpool.agent.v1.GetCapabilitiesRequest\x1a+.trustpool.agent.v1.GetCapabilitiesResponseBAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
@@ -1418,55 +1782,64 @@ func file_trustpool_agent_v1_quote_proto_rawDescGZIP() []byte {
 	return file_trustpool_agent_v1_quote_proto_rawDescData
 }
 
-var file_trustpool_agent_v1_quote_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_trustpool_agent_v1_quote_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_trustpool_agent_v1_quote_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_trustpool_agent_v1_quote_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_trustpool_agent_v1_quote_proto_goTypes = []any{
 	(HashAlgo)(0),                   // 0: trustpool.agent.v1.HashAlgo
 	(BindMode)(0),                   // 1: trustpool.agent.v1.BindMode
 	(LogState)(0),                   // 2: trustpool.agent.v1.LogState
 	(LogFormat)(0),                  // 3: trustpool.agent.v1.LogFormat
 	(LaunchStatus)(0),               // 4: trustpool.agent.v1.LaunchStatus
-	(*QuoteRequest)(nil),            // 5: trustpool.agent.v1.QuoteRequest
-	(*PcrSelection)(nil),            // 6: trustpool.agent.v1.PcrSelection
-	(*LogRequest)(nil),              // 7: trustpool.agent.v1.LogRequest
-	(*QuoteResponse)(nil),           // 8: trustpool.agent.v1.QuoteResponse
-	(*PcrBank)(nil),                 // 9: trustpool.agent.v1.PcrBank
-	(*PcrValue)(nil),                // 10: trustpool.agent.v1.PcrValue
-	(*LogReference)(nil),            // 11: trustpool.agent.v1.LogReference
-	(*GetEventLogRequest)(nil),      // 12: trustpool.agent.v1.GetEventLogRequest
-	(*GetEventLogResponse)(nil),     // 13: trustpool.agent.v1.GetEventLogResponse
-	(*UnsignedHints)(nil),           // 14: trustpool.agent.v1.UnsignedHints
-	(*TxtRegisters)(nil),            // 15: trustpool.agent.v1.TxtRegisters
-	(*GetCapabilitiesRequest)(nil),  // 16: trustpool.agent.v1.GetCapabilitiesRequest
-	(*GetCapabilitiesResponse)(nil), // 17: trustpool.agent.v1.GetCapabilitiesResponse
+	(StatusEvent)(0),                // 5: trustpool.agent.v1.StatusEvent
+	(AkState)(0),                    // 6: trustpool.agent.v1.AkState
+	(*QuoteRequest)(nil),            // 7: trustpool.agent.v1.QuoteRequest
+	(*PcrSelection)(nil),            // 8: trustpool.agent.v1.PcrSelection
+	(*LogRequest)(nil),              // 9: trustpool.agent.v1.LogRequest
+	(*QuoteResponse)(nil),           // 10: trustpool.agent.v1.QuoteResponse
+	(*PcrBank)(nil),                 // 11: trustpool.agent.v1.PcrBank
+	(*PcrValue)(nil),                // 12: trustpool.agent.v1.PcrValue
+	(*LogReference)(nil),            // 13: trustpool.agent.v1.LogReference
+	(*GetEventLogRequest)(nil),      // 14: trustpool.agent.v1.GetEventLogRequest
+	(*GetEventLogResponse)(nil),     // 15: trustpool.agent.v1.GetEventLogResponse
+	(*UnsignedHints)(nil),           // 16: trustpool.agent.v1.UnsignedHints
+	(*TxtRegisters)(nil),            // 17: trustpool.agent.v1.TxtRegisters
+	(*WatchStatusRequest)(nil),      // 18: trustpool.agent.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 19: trustpool.agent.v1.WatchStatusResponse
+	(*GetCapabilitiesRequest)(nil),  // 20: trustpool.agent.v1.GetCapabilitiesRequest
+	(*GetCapabilitiesResponse)(nil), // 21: trustpool.agent.v1.GetCapabilitiesResponse
 }
 var file_trustpool_agent_v1_quote_proto_depIdxs = []int32{
-	6,  // 0: trustpool.agent.v1.QuoteRequest.pcr_selections:type_name -> trustpool.agent.v1.PcrSelection
+	8,  // 0: trustpool.agent.v1.QuoteRequest.pcr_selections:type_name -> trustpool.agent.v1.PcrSelection
 	1,  // 1: trustpool.agent.v1.QuoteRequest.bind_mode:type_name -> trustpool.agent.v1.BindMode
-	7,  // 2: trustpool.agent.v1.QuoteRequest.logs:type_name -> trustpool.agent.v1.LogRequest
+	9,  // 2: trustpool.agent.v1.QuoteRequest.logs:type_name -> trustpool.agent.v1.LogRequest
 	0,  // 3: trustpool.agent.v1.PcrSelection.hash_algo:type_name -> trustpool.agent.v1.HashAlgo
-	9,  // 4: trustpool.agent.v1.QuoteResponse.pcr_banks:type_name -> trustpool.agent.v1.PcrBank
-	11, // 5: trustpool.agent.v1.QuoteResponse.logs:type_name -> trustpool.agent.v1.LogReference
-	14, // 6: trustpool.agent.v1.QuoteResponse.hints:type_name -> trustpool.agent.v1.UnsignedHints
+	11, // 4: trustpool.agent.v1.QuoteResponse.pcr_banks:type_name -> trustpool.agent.v1.PcrBank
+	13, // 5: trustpool.agent.v1.QuoteResponse.logs:type_name -> trustpool.agent.v1.LogReference
+	16, // 6: trustpool.agent.v1.QuoteResponse.hints:type_name -> trustpool.agent.v1.UnsignedHints
 	0,  // 7: trustpool.agent.v1.PcrBank.hash_algo:type_name -> trustpool.agent.v1.HashAlgo
-	10, // 8: trustpool.agent.v1.PcrBank.pcr_values:type_name -> trustpool.agent.v1.PcrValue
+	12, // 8: trustpool.agent.v1.PcrBank.pcr_values:type_name -> trustpool.agent.v1.PcrValue
 	2,  // 9: trustpool.agent.v1.LogReference.state:type_name -> trustpool.agent.v1.LogState
 	3,  // 10: trustpool.agent.v1.LogReference.format:type_name -> trustpool.agent.v1.LogFormat
 	4,  // 11: trustpool.agent.v1.UnsignedHints.launch_status:type_name -> trustpool.agent.v1.LaunchStatus
-	15, // 12: trustpool.agent.v1.UnsignedHints.txt_registers:type_name -> trustpool.agent.v1.TxtRegisters
-	0,  // 13: trustpool.agent.v1.GetCapabilitiesResponse.pcr_banks:type_name -> trustpool.agent.v1.HashAlgo
-	1,  // 14: trustpool.agent.v1.GetCapabilitiesResponse.bind_modes:type_name -> trustpool.agent.v1.BindMode
-	5,  // 15: trustpool.agent.v1.QuoteService.Quote:input_type -> trustpool.agent.v1.QuoteRequest
-	12, // 16: trustpool.agent.v1.QuoteService.GetEventLog:input_type -> trustpool.agent.v1.GetEventLogRequest
-	16, // 17: trustpool.agent.v1.QuoteService.GetCapabilities:input_type -> trustpool.agent.v1.GetCapabilitiesRequest
-	8,  // 18: trustpool.agent.v1.QuoteService.Quote:output_type -> trustpool.agent.v1.QuoteResponse
-	13, // 19: trustpool.agent.v1.QuoteService.GetEventLog:output_type -> trustpool.agent.v1.GetEventLogResponse
-	17, // 20: trustpool.agent.v1.QuoteService.GetCapabilities:output_type -> trustpool.agent.v1.GetCapabilitiesResponse
-	18, // [18:21] is the sub-list for method output_type
-	15, // [15:18] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	17, // 12: trustpool.agent.v1.UnsignedHints.txt_registers:type_name -> trustpool.agent.v1.TxtRegisters
+	5,  // 13: trustpool.agent.v1.WatchStatusResponse.event:type_name -> trustpool.agent.v1.StatusEvent
+	6,  // 14: trustpool.agent.v1.WatchStatusResponse.ak_state:type_name -> trustpool.agent.v1.AkState
+	4,  // 15: trustpool.agent.v1.WatchStatusResponse.launch_status:type_name -> trustpool.agent.v1.LaunchStatus
+	0,  // 16: trustpool.agent.v1.GetCapabilitiesResponse.pcr_banks:type_name -> trustpool.agent.v1.HashAlgo
+	1,  // 17: trustpool.agent.v1.GetCapabilitiesResponse.bind_modes:type_name -> trustpool.agent.v1.BindMode
+	7,  // 18: trustpool.agent.v1.QuoteService.Quote:input_type -> trustpool.agent.v1.QuoteRequest
+	14, // 19: trustpool.agent.v1.QuoteService.GetEventLog:input_type -> trustpool.agent.v1.GetEventLogRequest
+	18, // 20: trustpool.agent.v1.QuoteService.WatchStatus:input_type -> trustpool.agent.v1.WatchStatusRequest
+	20, // 21: trustpool.agent.v1.QuoteService.GetCapabilities:input_type -> trustpool.agent.v1.GetCapabilitiesRequest
+	10, // 22: trustpool.agent.v1.QuoteService.Quote:output_type -> trustpool.agent.v1.QuoteResponse
+	15, // 23: trustpool.agent.v1.QuoteService.GetEventLog:output_type -> trustpool.agent.v1.GetEventLogResponse
+	19, // 24: trustpool.agent.v1.QuoteService.WatchStatus:output_type -> trustpool.agent.v1.WatchStatusResponse
+	21, // 25: trustpool.agent.v1.QuoteService.GetCapabilities:output_type -> trustpool.agent.v1.GetCapabilitiesResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_trustpool_agent_v1_quote_proto_init() }
@@ -1479,8 +1852,8 @@ func file_trustpool_agent_v1_quote_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trustpool_agent_v1_quote_proto_rawDesc), len(file_trustpool_agent_v1_quote_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   13,
+			NumEnums:      7,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	QuoteService_Quote_FullMethodName           = "/trustpool.agent.v1.QuoteService/Quote"
 	QuoteService_GetEventLog_FullMethodName     = "/trustpool.agent.v1.QuoteService/GetEventLog"
+	QuoteService_WatchStatus_FullMethodName     = "/trustpool.agent.v1.QuoteService/WatchStatus"
 	QuoteService_GetCapabilities_FullMethodName = "/trustpool.agent.v1.QuoteService/GetCapabilities"
 )
 
@@ -34,7 +35,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// QuoteService gives evidence of a node's state. Callers need the role "quote".
+// QuoteService gives evidence of a node's state. Callers need the role "quote", if nothing else is said.
 //
 // Every refusal carries a gRPC code and a google.rpc.ErrorInfo with domain "trustpool" and one of the reasons of ErrorReason; where waiting
 // helps, also a google.rpc.RetryInfo.
@@ -43,6 +44,8 @@ type QuoteServiceClient interface {
 	Quote(ctx context.Context, in *QuoteRequest, opts ...grpc.CallOption) (*QuoteResponse, error)
 	// GetEventLog gives the bytes of one log, however large, from any offset on: a caller whose stream broke goes on where it stopped.
 	GetEventLog(ctx context.Context, in *GetEventLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetEventLogResponse], error)
+	// WatchStatus sends the node's status now, and again at each change. Needs the role "observe".
+	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
 	// GetCapabilities tells what this node's TPM and agent can do, so that a caller need not find it out by refusals.
 	GetCapabilities(ctx context.Context, in *GetCapabilitiesRequest, opts ...grpc.CallOption) (*GetCapabilitiesResponse, error)
 }
@@ -84,6 +87,25 @@ func (c *quoteServiceClient) GetEventLog(ctx context.Context, in *GetEventLogReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QuoteService_GetEventLogClient = grpc.ServerStreamingClient[GetEventLogResponse]
 
+func (c *quoteServiceClient) WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QuoteService_ServiceDesc.Streams[1], QuoteService_WatchStatus_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchStatusRequest, WatchStatusResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QuoteService_WatchStatusClient = grpc.ServerStreamingClient[WatchStatusResponse]
+
 func (c *quoteServiceClient) GetCapabilities(ctx context.Context, in *GetCapabilitiesRequest, opts ...grpc.CallOption) (*GetCapabilitiesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetCapabilitiesResponse)
@@ -98,7 +120,7 @@ func (c *quoteServiceClient) GetCapabilities(ctx context.Context, in *GetCapabil
 // All implementations must embed UnimplementedQuoteServiceServer
 // for forward compatibility.
 //
-// QuoteService gives evidence of a node's state. Callers need the role "quote".
+// QuoteService gives evidence of a node's state. Callers need the role "quote", if nothing else is said.
 //
 // Every refusal carries a gRPC code and a google.rpc.ErrorInfo with domain "trustpool" and one of the reasons of ErrorReason; where waiting
 // helps, also a google.rpc.RetryInfo.
@@ -107,6 +129,8 @@ type QuoteServiceServer interface {
 	Quote(context.Context, *QuoteRequest) (*QuoteResponse, error)
 	// GetEventLog gives the bytes of one log, however large, from any offset on: a caller whose stream broke goes on where it stopped.
 	GetEventLog(*GetEventLogRequest, grpc.ServerStreamingServer[GetEventLogResponse]) error
+	// WatchStatus sends the node's status now, and again at each change. Needs the role "observe".
+	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
 	// GetCapabilities tells what this node's TPM and agent can do, so that a caller need not find it out by refusals.
 	GetCapabilities(context.Context, *GetCapabilitiesRequest) (*GetCapabilitiesResponse, error)
 	mustEmbedUnimplementedQuoteServiceServer()
@@ -124,6 +148,9 @@ func (UnimplementedQuoteServiceServer) Quote(context.Context, *QuoteRequest) (*Q
 }
 func (UnimplementedQuoteServiceServer) GetEventLog(*GetEventLogRequest, grpc.ServerStreamingServer[GetEventLogResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetEventLog not implemented")
+}
+func (UnimplementedQuoteServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
 }
 func (UnimplementedQuoteServiceServer) GetCapabilities(context.Context, *GetCapabilitiesRequest) (*GetCapabilitiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCapabilities not implemented")
@@ -178,6 +205,17 @@ func _QuoteService_GetEventLog_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QuoteService_GetEventLogServer = grpc.ServerStreamingServer[GetEventLogResponse]
 
+func _QuoteService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchStatusRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QuoteServiceServer).WatchStatus(m, &grpc.GenericServerStream[WatchStatusRequest, WatchStatusResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QuoteService_WatchStatusServer = grpc.ServerStreamingServer[WatchStatusResponse]
+
 func _QuoteService_GetCapabilities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetCapabilitiesRequest)
 	if err := dec(in); err != nil {
@@ -216,6 +254,11 @@ var QuoteService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetEventLog",
 			Handler:       _QuoteService_GetEventLog_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchStatus",
+			Handler:       _QuoteService_WatchStatus_Handler,
 			ServerStreams: true,
 		},
 	},
