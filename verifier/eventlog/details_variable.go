@@ -115,12 +115,11 @@ func signatureLists(value []byte) []Detail {
 		if d.bad {
 			return nil
 		}
-		if kind == certX509 && len(all) < maxItems {
-			all = append(all, decodeAuthority(list.take(uint64(size)))...)
-
-			continue
-		}
 		others += int((listSize - 28 - headSize) / size)
+		if kind == certX509 && len(all) < maxItems {
+			others--
+			all = append(all, decodeAuthority(list.take(uint64(size)))...)
+		}
 	}
 
 	return append(all, Detail{"other signatures", strconv.Itoa(others)})

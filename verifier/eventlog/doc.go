@@ -29,7 +29,8 @@
 //   - TPM2: Trusted Platform Module Library Specification, family 2.0, revision 1.59
 //   - MLE: Intel TXT Measured Launch Environment Developer's Guide, 315168-013, appendices C and E
 //
-// BUG: AMD SKINIT launches (no HASH_START in the log) and Intel CBnT events of PCR 17 (0x415 to 0x41a, whose extend
-// rules no public revision of MLE gives) are parsed and named; the former is reported as not replayable, the latter
-// are extended like any other event and may not replay to what the TPM holds.
+// BUG: AMD SKINIT launches have no HASH_START in the log. Such logs are parsed and named, and reported as not replayable.
+//
+// BUG: How Intel CBnT's events (0x415 to 0x41a) are extended is in no public revision of MLE. They are replayed like any
+// other event, which may not give what the TPM holds; [PCR.Doubt] says so.
 package eventlog

@@ -25,6 +25,10 @@ type PCR struct {
 	Value  []byte // nil if Err is not
 	Events int    // extended events of this PCR; 0 means that Value is the start value and the log says nothing about this PCR
 	Err    error  // set if the log cannot tell what this PCR holds; a *ReplayError in what Log.Replay gives
+
+	// Doubt names the first event whose extend rule is not public, and that the replay therefore assumes to be extended
+	// like any other. If Value is not what the TPM holds, this may be why. Empty if there is none.
+	Doubt string
 }
 
 // ReplayError says why a PCR cannot be replayed.
@@ -115,6 +119,9 @@ func (r *Replay) event(e *Event) {
 
 	p := &r.PCRs[n]
 	p.Events++
+	if e.Type >= TypeColdBootBIOSHash && e.Type <= TypeBootPolHash && p.Doubt == "" {
+		p.Doubt = fmt.Sprintf("event %d (%s) belongs to Intel CBnT, and how that is extended is not public", e.Num, e.Type)
+	}
 	if p.Err != nil {
 		return
 	}
