@@ -187,7 +187,7 @@ func TestLabelsNameTbootsMeasurementsByPosition(t *testing.T) {
 }
 
 func FuzzDescribe(f *testing.F) {
-	for _, raw := range samples() {
+	for _, raw := range logSeeds() {
 		for i, e := range parse(f, raw).Events {
 			f.Add(uint32(e.Type), e.Data, i%2 == 0)
 		}

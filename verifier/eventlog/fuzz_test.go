@@ -3,6 +3,8 @@ package eventlog_test
 import (
 	"bytes"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/trustpool/trustpool/verifier/eventlog"
@@ -25,9 +27,10 @@ func seed(f *testing.F, own [][]byte, folders ...string) {
 }
 
 func logSeeds() [][]byte {
+	logs := samples()
 	var all [][]byte
-	for _, raw := range samples() {
-		all = append(all, raw)
+	for _, name := range slices.Sorted(maps.Keys(logs)) {
+		all = append(all, logs[name])
 	}
 
 	return all

@@ -93,6 +93,7 @@ func Parse(raw []byte) (*Log, error) {
 	if end != len(raw) {
 		return nil, fmt.Errorf("parsing event log: %d bytes of padding follow the last event at offset %d: cut them off with Trim", len(raw)-end, end)
 	}
+
 	return l, nil
 }
 
