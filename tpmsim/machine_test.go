@@ -3,6 +3,8 @@ package tpmsim
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -32,6 +34,29 @@ func TestHashSequenceWithoutEffectIsNoticed(t *testing.T) {
 	}
 	if _, err := l.run(n.machine); err == nil || !strings.Contains(err.Error(), "PCR 17 is ff") {
 		t.Errorf("error = %v, want one that shows PCR 17", err)
+	}
+}
+
+func TestSwtpmHoldsTheStateTooWhileItRuns(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	n, err := Start(t.Context(), Options{StateDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As if this process had been killed and swtpm had not noticed yet.
+	if err := n.dir.lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	if second, err := Start(t.Context(), Options{StateDir: dir}); !errors.Is(err, ErrStateInUse) {
+		t.Errorf("error = %v, want %v", err, ErrStateInUse)
+		if err == nil {
+			_ = second.Close()
+		}
+	}
+	if err := n.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Close with the lock gone: error = %v, want %v", err, os.ErrClosed)
 	}
 }
 

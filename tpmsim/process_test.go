@@ -62,7 +62,22 @@ func TestSwtpmIsGoneAfterClose(t *testing.T) {
 func TestSwtpmIsGoneAfterItsParentWasKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	helper := exec.Command(os.Args[0])
+	helper, pid := startHelper(t, dir)
+	swtpm := openProcess(t, pid)
+
+	if err := helper.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	waitForEnd(t, swtpm)
+	tpmsimtest.Start(t, tpmsim.Options{StateDir: dir}) // the state is free and whole
+}
+
+// startHelper runs a node on dir in a process of its own. It returns that process
+// and the number of its swtpm's.
+func startHelper(t *testing.T, dir string) (helper *exec.Cmd, swtpm int) {
+	t.Helper()
+
+	helper = exec.Command(os.Args[0])
 	helper.Env = append(os.Environ(), helperVariable+"="+dir)
 	if _, err := helper.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -74,27 +89,31 @@ func TestSwtpmIsGoneAfterItsParentWasKilled(t *testing.T) {
 	if err := helper.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = helper.Wait() })
+	t.Cleanup(func() {
+		_ = helper.Process.Kill()
+		_ = helper.Wait()
+	})
 
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	var pid int
-	if _, err := fmt.Sscan(line, &pid); err != nil {
+	if _, err := fmt.Sscan(line, &swtpm); err != nil {
 		t.Fatalf("the helper says: %s", line)
 	}
-	swtpm, err := unix.PidfdOpen(pid, 0)
+	return helper, swtpm
+}
+
+// openProcess returns a pidfd.
+func openProcess(t *testing.T, pid int) int {
+	t.Helper()
+
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(swtpm)
-
-	if err := helper.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	waitForEnd(t, swtpm)
-	tpmsimtest.Start(t, tpmsim.Options{StateDir: dir}) // the state is free and whole
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return fd
 }
 
 // waitForEnd waits until the process behind a pidfd has ended.

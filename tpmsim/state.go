@@ -106,7 +106,7 @@ func (d *stateDir) takeLock() error {
 		return err
 	}
 
-	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = flock(lock, syscall.LOCK_EX)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return errors.Join(fmt.Errorf("%w (%s)", ErrStateInUse, d.path), lock.Close())
 	}
@@ -170,14 +170,28 @@ func (d *stateDir) save(m manifest) error {
 	return nil
 }
 
-// close gives up the lock and removes a temporary directory.
+// close removes a temporary directory and gives up the lock, which takes more
+// than closing the file: a process that is being started elsewhere in this program
+// may have a copy of it for a moment.
 func (d *stateDir) close() error {
 	var err error
 	if d.temporary {
 		err = os.RemoveAll(d.path)
 	}
 	if d.lock != nil {
-		err = errors.Join(err, d.lock.Close())
+		unlockErr := flock(d.lock, syscall.LOCK_UN)
+		err = errors.Join(err, unlockErr, d.lock.Close())
 	}
 	return err
+}
+
+// flock is flock(2). It never waits.
+func flock(f *os.File, how int) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var lockErr error
+	err = raw.Control(func(fd uintptr) { lockErr = syscall.Flock(int(fd), how|syscall.LOCK_NB) })
+	return errors.Join(err, lockErr)
 }
