@@ -50,6 +50,9 @@ func TestEachCheckRefusesAlone(t *testing.T) {
 		{rule: "AK that is not pinned", check: verifier.CheckAKPinned, alter: func(_ *verifier.Evidence, p *verifier.Policy) {
 			p.KnownGood.AKs = []verifier.AKPin{{Name: p.KnownGood.AKs[0].Name, Public: []byte("another"), Binding: verifier.BindingFirstUse}}
 		}},
+		{rule: "pin of this key under another Name", check: verifier.CheckAKPinned, alter: func(_ *verifier.Evidence, p *verifier.Policy) {
+			p.KnownGood.AKs = []verifier.AKPin{{Name: nameOf(nil), Public: p.KnownGood.AKs[0].Public, Binding: verifier.BindingFirstUse}}
+		}},
 		{rule: "no AK pinned", check: verifier.CheckAKPinned, alter: func(_ *verifier.Evidence, p *verifier.Policy) { p.KnownGood.AKs = nil }},
 		{rule: "unrestricted key", check: verifier.CheckAKAttributes, forge: attributes(func(a *tpm2.TPMAObject) { a.Restricted = false })},
 		{rule: "key that can leave its TPM", check: verifier.CheckAKAttributes, forge: attributes(func(a *tpm2.TPMAObject) { a.FixedTPM = false })},
@@ -135,7 +138,9 @@ func TestEachCheckRefusesAlone(t *testing.T) {
 			ev.Logs[0].Raw = append(ev.Logs[0].Raw, make([]byte, 64)...)
 		}},
 		{rule: "too many logs", check: verifier.CheckLogs, alter: func(ev *verifier.Evidence, _ *verifier.Policy) {
-			ev.Logs = append(make([]verifier.Log, 16), ev.Logs...)
+			for range 16 {
+				ev.Logs = append(ev.Logs, verifier.Log{Source: "empty", Raw: logBytes(nil)})
+			}
 		}},
 		{rule: "no log", check: verifier.CheckReplay, alter: func(ev *verifier.Evidence, _ *verifier.Policy) { ev.Logs = nil }},
 		{rule: "header-only log", check: verifier.CheckReplay, alter: func(ev *verifier.Evidence, _ *verifier.Policy) { ev.Logs[0].Raw = logBytes(nil) }},
@@ -229,7 +234,7 @@ func TestUnusablePolicyJudgesNobody(t *testing.T) {
 		"SHA-1": func(p *verifier.Policy) {
 			p.Selection = []verifier.Selection{{Alg: eventlog.AlgSHA1, PCRs: []int{17}}}
 		},
-		"too many banks": func(p *verifier.Policy) { p.Selection = make([]verifier.Selection, 17) },
+		"empty bank": func(p *verifier.Policy) { p.Selection = make([]verifier.Selection, 17) },
 	} {
 		p := rawPolicy(f.known, f.nonce)
 		change(&p)

@@ -181,7 +181,7 @@ func (x *explained) changed(slots []Slot, slot, event int) Difference {
 	d := x.extra(event)
 	d.Kind, d.Slot, d.Expected = Changed, slot+1, slots[slot].Digests
 	if text := slots[slot].Description; text != "" {
-		d.Description = printable(text)
+		d.Description = safeText(text)
 	}
 	if slots[slot].Type != x.events[event].Type {
 		d.ExpectedType = slots[slot].Type.String()
@@ -190,10 +190,14 @@ func (x *explained) changed(slots []Slot, slot, event int) Difference {
 }
 
 func (x *explained) missing(slots []Slot, slot int) Difference {
-	return Difference{
+	d := Difference{
 		Kind: Missing, Bank: x.pcr.bank.String(), PCR: x.pcr.index, Slot: slot + 1,
-		Type: slots[slot].Type.String(), Description: printable(slots[slot].Description), Expected: slots[slot].Digests,
+		Type: slots[slot].Type.String(), Expected: slots[slot].Digests,
 	}
+	if text := slots[slot].Description; text != "" {
+		d.Description = safeText(text)
+	}
+	return d
 }
 
 func (x *explained) extra(event int) Difference {

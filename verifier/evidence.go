@@ -8,12 +8,10 @@ import (
 
 // Bounds of what is looked at. Nothing that a TPM or a host's firmware makes comes near them.
 const (
-	maxStructure = 4096     // one TPM structure: TPMS_ATTEST, TPMT_SIGNATURE or TPMT_PUBLIC
-	maxLogSize   = 16 << 20 // one event log
-	maxLogs      = 16       // logs of one node
-	maxBanks     = 16       // TPML_PCR_SELECTION has at most HASH_COUNT entries (Part 2, 10.9.7)
-	numPCRs      = 24       // PC Client Platform TPM Profile, 4.6
-	maxHints     = 64       // hints carried into a Result
+	maxStructure = 4096 // one TPM structure: TPMS_ATTEST, TPMT_SIGNATURE or TPMT_PUBLIC
+	maxLogs      = 16   // logs of one node
+	maxBanks     = 16   // TPML_PCR_SELECTION has at most HASH_COUNT entries (Part 2, 10.9.7)
+	numPCRs      = 24   // PC Client Platform TPM Profile, 4.6
 )
 
 // Evidence is what a node answered to one challenge, as plain bytes. Nothing in it is believed before it is checked.
@@ -24,8 +22,14 @@ type Evidence struct {
 	Signature []byte
 	// PCRs are the values behind the signed digest: the banks in the order of the signed selection, the PCRs of each in rising order.
 	PCRs []PCRBank
-	// AKPublic is the TPMT_PUBLIC of the attestation key, without a size prefix (Part 2, 12.2.4).
+	// AKPublic is the TPMT_PUBLIC of the attestation key, without a size prefix (Part 2, 12.2.4). Agents always send it.
 	AKPublic []byte
+	// AKKey is the attestation key alone, as a PKIX SubjectPublicKeyInfo in DER, and AKCertificates are its X.509 certificate and those of CAs between it and
+	// its issuer, in DER. They are for evidence of others, which may have no AKPublic; all that are there have to be of the same key.
+	AKKey          []byte
+	AKCertificates [][]byte
+	// AKParent is the TPMT_PUBLIC of the key, mostly an EK, under which the attestation key was made; empty if that is a primary key itself.
+	AKParent []byte
 	// Nonce is what the collector says it asked with; empty if it does not say. It has to be the signed one, but it never makes evidence fresh: only
 	// Policy.Nonce does.
 	Nonce []byte
@@ -55,7 +59,7 @@ type PCRValue struct {
 type Log struct {
 	// Source says where it comes from, such as "txt". It is the node's word and serves to name the log.
 	Source string
-	// Raw are its bytes, without padding after the last event; at most 16 MiB.
+	// Raw are its bytes, without padding after the last event; at most eventlog.MaxLogSize.
 	Raw []byte
 }
 

@@ -4,7 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/sha1" //nolint:gosec // a bank of the log
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/asn1"
 	"encoding/binary"
@@ -193,7 +193,7 @@ func logBytes(events []logEvent) []byte {
 	log := append([]byte{0, 0, 0, 0, 3, 0, 0, 0}, make([]byte, 20)...)
 	log = append(le.AppendUint32(log, uint32(len(header))), header...)
 	for _, e := range events {
-		d1, d256 := sha1.Sum(e.measured()), sha256.Sum256(e.measured()) //nolint:gosec // a bank of the log
+		d1, d256 := sha1.Sum(e.measured()), sha256.Sum256(e.measured())
 		log = le.AppendUint32(le.AppendUint32(log, e.pcr), uint32(e.typ))
 		log = le.AppendUint16(le.AppendUint32(log, 2), 4)
 		log = le.AppendUint16(append(log, d1[:]...), 11)

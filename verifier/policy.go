@@ -1,10 +1,12 @@
 package verifier
 
 import (
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
@@ -23,6 +25,16 @@ type Policy struct {
 	KnownGood KnownGood
 	// Selection is what has to be signed, bank by bank in this order: no PCR less and no PCR more. None: SHA-256, PCR 17, 18 and 19.
 	Selection []Selection
+	// AllowMorePCRs takes quotes that sign more than Selection, in any order of banks: for evidence that somebody else asked for. Every PCR of Selection is
+	// judged as ever, the others are not: their values only have to be the signed ones.
+	AllowMorePCRs bool
+	// AKIssuers are CAs, one of which has to have issued the AK's certificate, which has to be valid at the time At. Without pinned AKs in KnownGood any AK
+	// with such a certificate is taken; with them, the AK has to be pinned too. nil: certificates are not looked at.
+	AKIssuers *x509.CertPool
+	At        time.Time
+	// AKAttributesByIssuer weakens two checks: an AK that is known by its certificate or its key alone, of which nothing shows that it is restricted and
+	// fixed to its TPM, and an AK that is no primary key of the endorsement hierarchy, are taken on the word of whoever issued or pinned them.
+	AKAttributesByIssuer bool
 }
 
 // Selection names PCRs of one bank.
@@ -74,11 +86,8 @@ func (p *Policy) selection() ([]Selection, error) {
 	if len(asked) == 0 {
 		asked = DefaultSelection()
 	}
-	if len(asked) > maxBanks {
-		return nil, fmt.Errorf("policy's selection has %d banks, more than %d", len(asked), maxBanks)
-	}
 
-	all := make([]Selection, 0, len(asked))
+	var all []Selection
 	for _, s := range asked {
 		sorted, err := s.sorted()
 		if err != nil {

@@ -34,11 +34,7 @@ func (e *exam) checkLogs() error {
 		errs []error
 	)
 	for _, l := range e.ev.Logs {
-		source := printable(l.Source)
-		if len(l.Raw) > maxLogSize {
-			errs = append(errs, fmt.Errorf("log %s has %d bytes, more than %d", source, len(l.Raw), maxLogSize))
-			continue
-		}
+		source := safeText(l.Source)
 		parsed, err := eventlog.Parse(l.Raw)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("log %s: %w", source, err))
@@ -58,7 +54,7 @@ func (e *exam) checkLogs() error {
 func (e *exam) checkReplay() error {
 	replays := make(map[eventlog.Alg][]eventlog.Replay)
 	var errs []error
-	for _, v := range e.values() {
+	for _, v := range e.judged() {
 		bank := v.pcr.bank
 		if _, done := replays[bank]; !done {
 			for i := range e.logs {
@@ -156,8 +152,8 @@ func (l *parsedLog) eventsOf(index int) []*eventlog.Event {
 	return events
 }
 
-// printable makes a text of unknown origin safe for a terminal.
-func printable(s string) string {
+// safeText makes a text of unknown origin safe for a terminal.
+func safeText(s string) string {
 	const most = 64
 	if len(s) > most {
 		s = s[:most] + "..."

@@ -58,7 +58,7 @@ func (e *exam) unverified() (list []Unverified, omitted int) {
 
 	if !e.passed(CheckReplay, CheckPCRDigest, CheckSignature) {
 		for _, l := range e.ev.Logs[:min(len(e.ev.Logs), maxLogs)] {
-			add(Unverified{Log: printable(l.Source), Field: FieldLog, Size: len(l.Raw)})
+			add(Unverified{Log: safeText(l.Source), Field: FieldLog, Size: len(l.Raw)})
 		}
 		return list, omitted
 	}

@@ -91,7 +91,7 @@ func place(dir string, files []file) (err error) {
 			return err
 		}
 	}
-	if err := os.Chmod(work, dirMode); err != nil { //nolint:gosec // a group may read evidence, see the package comment
+	if err := os.Chmod(work, dirMode); err != nil {
 		return err
 	}
 	if err := syncDir(work); err != nil {
@@ -122,7 +122,7 @@ func checkVacant(dir string) error {
 }
 
 func writeFile(path string, data []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode) //nolint:gosec // a group may read evidence, see the package comment
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
 	}
