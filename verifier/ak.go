@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,11 +17,17 @@ import (
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
-// ak is a parsed public area of an attestation key.
+// ak is an attestation key.
 type ak struct {
+	raw     []byte // the public area. It, public, name and nameAlg are not set if the key alone is known
 	public  *tpm2.TPMTPublic
 	name    []byte      // Part 1, 16: u16 nameAlg || H(nameAlg)(public area)
 	nameAlg crypto.Hash // linked in, see eventlog.Alg.Hash
+
+	bare   crypto.PublicKey    // the key, if it alone is known
+	spki   []byte              // PKIX SubjectPublicKeyInfo of the key; nil if its algorithm is none that is taken
+	chain  []*x509.Certificate // the key's own certificate first; empty if there is none
+	parent *ak                 // nil for a primary key
 }
 
 func parseAK(raw []byte) (*ak, error) {
@@ -35,7 +42,14 @@ func parseAK(raw []byte) (*ak, error) {
 		return nil, fmt.Errorf("ak_public names itself by %s, not by SHA-256, SHA-384 or SHA-512", nameAlg)
 	}
 
-	return &ak{public: public, name: name(nameAlg, raw), nameAlg: nameAlg.Hash()}, nil
+	a := &ak{raw: raw, public: public, name: name(nameAlg, raw), nameAlg: nameAlg.Hash()}
+	if key, err := a.signingKey(); err == nil { // else CheckAKAlgorithm says why
+		a.spki, err = x509.MarshalPKIXPublicKey(key.publicKey())
+		if err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
 }
 
 // name returns u16 alg || H(alg)(parts).
@@ -47,21 +61,20 @@ func name(alg eventlog.Alg, parts ...[]byte) []byte {
 	return h.Sum(binary.BigEndian.AppendUint16(nil, uint16(alg)))
 }
 
-// qualifiedName returns the Qualified Name of a primary key of the endorsement hierarchy with the AK's Name.
+// qualifiedName returns the Qualified Name of a key with the AK's Name, under its parent, or a primary key of the endorsement hierarchy.
 // Part 1, 16: QN = nameAlg || H(nameAlg)(QN of the parent || Name), and the QN of a hierarchy is its handle.
 func (a *ak) qualifiedName() []byte {
 	parent := binary.BigEndian.AppendUint32(nil, uint32(tpm2.TPMRHEndorsement))
+	if a.parent != nil {
+		parent = a.parent.qualifiedName()
+	}
 	return name(eventlog.Alg(a.public.NameAlg), parent, a.name)
 }
 
 // checkAttributes wants a key that signs only what its TPM made, and that never was outside of it (Part 2, 8.3; Part 1, 25).
 func (a *ak) checkAttributes() error {
 	attrs := a.public.ObjectAttributes
-	var wrong []string
-	for _, attr := range []struct {
-		name      string
-		set, want bool
-	}{
+	if wrong := wrongAttributes([]attribute{
 		{"fixedTPM", attrs.FixedTPM, true},
 		{"fixedParent", attrs.FixedParent, true},
 		{"sensitiveDataOrigin", attrs.SensitiveDataOrigin, true},
@@ -70,15 +83,27 @@ func (a *ak) checkAttributes() error {
 		{"decrypt", attrs.Decrypt, false},
 		{"x509sign", attrs.X509Sign, false},
 		{"encryptedDuplication", attrs.EncryptedDuplication, false},
-	} {
+	}); wrong != "" {
+		return fmt.Errorf("the AK is %s: it has to be a restricted signing key that its TPM made and never gives away", wrong)
+	}
+	return nil
+}
+
+// attribute is one bit of a TPMA_OBJECT, and what it has to be.
+type attribute struct {
+	name      string
+	set, want bool
+}
+
+// wrongAttributes names those that are not as they have to be: "not restricted, decrypt".
+func wrongAttributes(attributes []attribute) string {
+	var wrong []string
+	for _, attr := range attributes {
 		if attr.set != attr.want {
 			wrong = append(wrong, map[bool]string{true: "not " + attr.name, false: attr.name}[attr.want])
 		}
 	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("the AK is %s: it has to be a restricted signing key that its TPM made and never gives away", strings.Join(wrong, ", "))
-	}
-	return nil
+	return strings.Join(wrong, ", ")
 }
 
 // signingKey is the AK's key together with its scheme.
@@ -91,6 +116,9 @@ type signingKey struct {
 
 // signingKey returns the key if it is one of the three kinds that are taken.
 func (a *ak) signingKey() (*signingKey, error) {
+	if a.public == nil {
+		return bareSigningKey(a.bare)
+	}
 	switch a.public.Type {
 	case tpm2.TPMAlgECC:
 		return eccKey(a.public)
@@ -137,7 +165,7 @@ func eccPoint(curve elliptic.Curve, point *tpm2.TPMSECCPoint) (*ecdsa.PublicKey,
 	size := (curve.Params().BitSize + 7) / 8
 	x, y := point.X.Buffer, point.Y.Buffer
 	if len(x) > size || len(y) > size {
-		return nil, fmt.Errorf("the AK's point has coordinates of %d and %d bytes, more than %d", len(x), len(y), size)
+		return nil, fmt.Errorf("the key's point has coordinates of %d and %d bytes, more than %d", len(x), len(y), size)
 	}
 
 	uncompressed := make([]byte, 1+2*size) // SEC 1, 2.3.3
@@ -146,7 +174,7 @@ func eccPoint(curve elliptic.Curve, point *tpm2.TPMSECCPoint) (*ecdsa.PublicKey,
 	copy(uncompressed[1+2*size-len(y):], y)
 	key, err := ecdsa.ParseUncompressedPublicKey(curve, uncompressed)
 	if err != nil {
-		return nil, fmt.Errorf("the AK's point is not on its curve: %w", err)
+		return nil, fmt.Errorf("the key's point is not on its curve: %w", err)
 	}
 	return key, nil
 }
@@ -175,6 +203,14 @@ func rsaKey(public *tpm2.TPMTPublic) (*signingKey, error) {
 		return nil, fmt.Errorf("the AK's RSA exponent is %d, not %d", parms.Exponent, exponent)
 	}
 	return &signingKey{rsa: &rsa.PublicKey{N: n, E: exponent}, scheme: tpm2.TPMAlgRSASSA, hash: eventlog.AlgSHA256}, nil
+}
+
+// publicKey returns the *ecdsa.PublicKey or *rsa.PublicKey.
+func (k *signingKey) publicKey() crypto.PublicKey {
+	if k.ecc != nil {
+		return k.ecc
+	}
+	return k.rsa
 }
 
 // verify checks sig over message in the key's own scheme: a signature can't choose another hash.

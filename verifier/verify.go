@@ -88,8 +88,14 @@ type exam struct {
 
 func newExam(ev *Evidence, p *Policy) *exam { return &exam{ev: ev, policy: p} }
 
+// notAsked says why there is nothing to check.
+type notAsked string
+
+// Error gives the reason.
+func (n notAsked) Error() string { return string(n) }
+
 // errNotAsked says that the policy has nothing to compare with.
-var errNotAsked = errors.New("no nonce of the caller's own was given")
+const errNotAsked = notAsked("no nonce of the caller's own was given")
 
 // run runs the checks in their order.
 func (e *exam) run(checks []check) {
@@ -100,19 +106,28 @@ func (e *exam) run(checks []check) {
 
 func (e *exam) runOne(c check) Check {
 	for _, need := range c.needs {
-		if outcome := e.outcome(need); outcome != Passed && outcome != NotAsked {
+		if outcome := e.outcome(need); outcome != Passed && outcome != NotAsked && outcome != LeftToIssuer {
 			return Check{Name: c.name, Outcome: NotRun, Detail: fmt.Sprintf("builds on %s, which did not pass", need)}
 		}
 	}
 
-	err := c.run(e)
+	return newCheck(c.name, c.run(e))
+}
+
+// newCheck turns what a check returned into what became of it.
+func newCheck(name CheckName, err error) Check {
 	if err == nil {
-		return Check{Name: c.name, Outcome: Passed}
+		return Check{Name: name, Outcome: Passed}
 	}
-	if errors.Is(err, errNotAsked) {
-		return Check{Name: c.name, Outcome: NotAsked, Detail: err.Error()}
+	var said remark
+	if errors.As(err, &said) {
+		return Check{Name: name, Outcome: said.outcome, Detail: said.text}
 	}
-	failed := Check{Name: c.name, Outcome: Failed, Detail: strings.ReplaceAll(err.Error(), "\n", "; ")}
+	var reason notAsked
+	if errors.As(err, &reason) {
+		return Check{Name: name, Outcome: NotAsked, Detail: err.Error()}
+	}
+	failed := Check{Name: name, Outcome: Failed, Detail: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	var m mismatch
 	if errors.As(err, &m) {
 		failed.Expected, failed.Got = m.expected, m.got
@@ -141,7 +156,7 @@ func (e *exam) verdict() Verdict {
 	verdict := Trusted
 	for _, c := range e.checks {
 		switch c.Outcome {
-		case Passed:
+		case Passed, LeftToIssuer:
 		case NotAsked:
 			verdict = FreshnessNotChecked
 		default:
@@ -155,8 +170,9 @@ func (e *exam) result() Result {
 	r := Result{Verdict: e.verdict(), Checks: e.checks, EKBinding: e.pin.Binding, Hints: maps.Clone(e.ev.Hints)}
 	r.addDifferences(e.differences)
 	if e.ak != nil {
-		r.AKName = e.ak.name
+		r.AKName, r.AKKey = e.ak.name, e.ak.spki
 	}
+	r.AKAttributesByIssuer = slices.ContainsFunc(e.checks, func(c Check) bool { return c.Outcome == LeftToIssuer })
 	if e.passed(CheckMagic, CheckType, CheckSignature) {
 		r.Quote = e.signedQuote()
 	}
@@ -185,6 +201,9 @@ func (e *exam) checkPolicy() (err error) {
 	if _, err := e.policy.BindMode.extraData(nil); err != nil {
 		return err
 	}
+	if e.policy.AKIssuers != nil && e.policy.At.IsZero() {
+		return errors.New("policy's AKIssuers: there is no time At at which certificates have to be valid")
+	}
 	e.asked, err = e.policy.selection()
 	return err
 }
@@ -200,7 +219,7 @@ func (e *exam) checkSignatureStructure() (err error) {
 }
 
 func (e *exam) checkAKStructure() (err error) {
-	e.ak, err = parseAK(e.ev.AKPublic)
+	e.ak, err = e.attestationKey()
 	return err
 }
 
@@ -219,35 +238,12 @@ func (e *exam) checkType() error {
 	return nil
 }
 
-func (e *exam) checkAKPinned() error {
-	if len(e.policy.KnownGood.AKs) == 0 {
-		return errors.New("the policy pins no AK: it trusts no key")
-	}
-	pin, ok := e.policy.KnownGood.pin(e.ak.name, e.ev.AKPublic)
-	if !ok {
-		return mismatch{
-			detail:   fmt.Sprintf("the AK is not one that the policy pins: its Name is %x", e.ak.name),
-			expected: e.policy.KnownGood.AKs[0].Name,
-			got:      e.ak.name,
-		}
-	}
-	e.pin = pin
-	return nil
-}
-
-func (e *exam) checkAKAttributes() error { return e.ak.checkAttributes() }
-
 func (e *exam) checkAKAlgorithm() (err error) {
 	e.key, err = e.ak.signingKey()
 	return err
 }
 
 func (e *exam) checkSignature() error { return e.key.verify(e.ev.Quoted, e.signature) }
-
-// checkQualifiedSigner: the TPM signs the key's place in its hierarchy, so a key of another hierarchy or under another parent shows here.
-func (e *exam) checkQualifiedSigner() error {
-	return compare(e.ak.qualifiedName(), e.quoted.QualifiedSigner.Buffer, "the signer is no primary key of the endorsement hierarchy with this AK's Name")
-}
 
 // checkNonce compares with the caller's nonce, and with the one that the collector says it asked with.
 func (e *exam) checkNonce() error {
