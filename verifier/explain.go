@@ -10,6 +10,9 @@ import (
 func (r Result) String() string {
 	switch r.Verdict {
 	case Trusted:
+		if r.AKAttributesByIssuer {
+			return "trusted, if the AK's issuer is right in that it is a TPM's"
+		}
 		return "trusted"
 	case FreshnessNotChecked:
 		return "authentic, freshness not checked"
@@ -51,6 +54,8 @@ func (r *Result) checkLines() []string {
 	for i, c := range r.Checks {
 		switch c.Outcome {
 		case Passed, NotAsked:
+		case LeftToIssuer:
+			lines = append(lines, fmt.Sprintf("note: %s: %s", c.Name, c.Detail))
 		case NotRun:
 			notRun = append(notRun, string(c.Name))
 		default:
@@ -84,7 +89,8 @@ func (r *Result) reason() string {
 }
 
 func (r *Result) firstFailed() int {
-	return slices.IndexFunc(r.Checks, func(c Check) bool { return c.Outcome != Passed && c.Outcome != NotAsked && c.Outcome != NotRun })
+	good := []Outcome{Passed, LeftToIssuer, NotAsked, NotRun}
+	return slices.IndexFunc(r.Checks, func(c Check) bool { return !slices.Contains(good, c.Outcome) })
 }
 
 // unverifiedLines gives one line a log: "log txt: its header; the sha1 digests of 18 events".

@@ -21,7 +21,8 @@ const KnownGoodFormat = "trustpool-known-good/1"
 //	{
 //	  "format": "trustpool-known-good/1",
 //	  "ak": [
-//	    {"name": "000b<sha256>", "public": "<base64 of TPMT_PUBLIC>", "ek_binding": "first_use"}
+//	    {"name": "000b<sha256>", "public": "<base64 of TPMT_PUBLIC>", "ek_binding": "first_use"},
+//	    {"spki": "<base64 of a PKIX SubjectPublicKeyInfo>", "ek_binding": "first_use"}
 //	  ],
 //	  "pcrs": [
 //	    {"bank": "sha256", "pcr": 17, "events": [
@@ -37,12 +38,15 @@ type KnownGood struct {
 	PCRs []KnownPCR
 }
 
-// AKPin is one attestation key that may sign.
+// AKPin is one attestation key that may sign: either Name and Public are set, or SPKI is.
 type AKPin struct {
 	// Name is the key's Name (Part 1, 16): it always is the Name of Public.
 	Name Hex
 	// Public is its TPMT_PUBLIC, without a size prefix.
 	Public Hex
+	// SPKI is the key alone, a PKIX SubjectPublicKeyInfo in DER, as PEM files and certificates have it. It does not tell whether the key is a TPM's, so
+	// that such a key is trusted only with Policy.AKAttributesByIssuer.
+	SPKI Hex
 	// Binding says how the key was bound to a TPM.
 	Binding EKBinding
 }
@@ -50,8 +54,16 @@ type AKPin struct {
 // EKBinding says what ties an attestation key to a TPM.
 type EKBinding string
 
-// BindingFirstUse: the key was taken on first contact. It proves nothing about hardware, only that it is still the same key.
-const BindingFirstUse EKBinding = "first_use"
+// The levels, the strongest first. From BindingInventory and BindingChain on, a TPM that holds the EK has proven that it holds the AK too.
+const (
+	// BindingInventory: the EK is the one that an inventory named for the node before first contact.
+	BindingInventory EKBinding = "inventory"
+	// BindingChain: the EK's certificate leads to a TPM maker that is trusted, and the node's server certificate has the node's name. It is a genuine TPM that was reached under that
+	// name, which does not say in which machine it sits.
+	BindingChain EKBinding = "chain"
+	// BindingFirstUse: the key was taken on first contact. It proves nothing about hardware, only that it is still the same key.
+	BindingFirstUse EKBinding = "first_use"
+)
 
 // KnownPCR says what one PCR of one bank may hold: either one of Values, or what Events add up to.
 type KnownPCR struct {
@@ -94,11 +106,16 @@ func (k *KnownGood) Selection() []Selection {
 	return all
 }
 
-// pin returns the pin of this very public area.
-func (k *KnownGood) pin(name, public []byte) (AKPin, bool) {
+// pin returns the pin of this very public area, or else of this key.
+func (k *KnownGood) pin(a *ak) (AKPin, bool) {
 	for _, pin := range k.AKs {
-		sameName := subtle.ConstantTimeCompare(pin.Name, name)
-		if sameName&subtle.ConstantTimeCompare(pin.Public, public) == 1 {
+		sameName := subtle.ConstantTimeCompare(pin.Name, a.name)
+		if sameName&subtle.ConstantTimeCompare(pin.Public, a.raw) == 1 && len(a.raw) > 0 {
+			return pin, true
+		}
+	}
+	for _, pin := range k.AKs {
+		if subtle.ConstantTimeCompare(pin.SPKI, a.spki) == 1 && len(a.spki) > 0 {
 			return pin, true
 		}
 	}
@@ -151,8 +168,9 @@ type (
 		PCRs   []filePCR `json:"pcrs"`
 	}
 	fileAK struct {
-		Name      Hex    `json:"name"`
-		Public    string `json:"public"`
+		Name      Hex    `json:"name,omitempty"`
+		Public    string `json:"public,omitempty"`
+		SPKI      string `json:"spki,omitempty"`
 		EKBinding string `json:"ek_binding"`
 	}
 	filePCR struct {
@@ -174,6 +192,7 @@ func newFileKnownGood(k KnownGood) fileKnownGood {
 		file.AK = append(file.AK, fileAK{
 			Name:      pin.Name,
 			Public:    base64.StdEncoding.EncodeToString(pin.Public),
+			SPKI:      base64.StdEncoding.EncodeToString(pin.SPKI),
 			EKBinding: string(pin.Binding),
 		})
 	}

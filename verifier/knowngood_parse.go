@@ -47,23 +47,51 @@ func ParseKnownGood(raw []byte) (KnownGood, error) {
 }
 
 func parseAKPin(o *strictjson.Object) AKPin {
-	pin := AKPin{Name: parseHex(o, "name", o.String("name")), Binding: EKBinding(o.String("ek_binding"))}
+	pin := AKPin{Binding: EKBinding(o.String("ek_binding"))}
 	if pin.Binding != "" && pin.Binding != BindingFirstUse {
 		o.Problem("ek_binding", "is unknown, write %q", BindingFirstUse)
 	}
+	if o.Has("spki") {
+		pin.SPKI = parsePinnedKey(o)
+	} else {
+		pin.Name, pin.Public = parsePinnedArea(o)
+	}
+	o.Done()
+	return pin
+}
 
+// parsePinnedKey reads a pin of the key alone.
+func parsePinnedKey(o *strictjson.Object) Hex {
+	if o.Has("public") || o.Has("name") {
+		o.Problem("spki", "stands beside name or public, write either name and public or spki")
+	}
+	text := o.String("spki")
+	spki, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		o.Problem("spki", "is not base64, write the SubjectPublicKeyInfo so, which is what a PEM file has between its first and last line")
+	} else if key, err := parseSPKI(spki); text != "" && err != nil {
+		o.Problem("spki", "is not a SubjectPublicKeyInfo: %v", err)
+	} else if err == nil {
+		if _, err := key.signingKey(); err != nil {
+			o.Problem("spki", "is of no use: %v", err)
+		}
+	}
+	return spki
+}
+
+// parsePinnedArea reads a pin of a whole public area.
+func parsePinnedArea(o *strictjson.Object) (name, area Hex) {
+	name = parseHex(o, "name", o.String("name"))
 	text := o.String("public")
 	public, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		o.Problem("public", "is not base64, write the TPMT_PUBLIC so")
 	} else if ak, err := parseAK(public); err != nil && text != "" {
 		o.Problem("public", "is not a TPMT_PUBLIC without a size prefix: %v", err)
-	} else if err == nil && subtle.ConstantTimeCompare(ak.name, pin.Name) == 0 {
+	} else if err == nil && subtle.ConstantTimeCompare(ak.name, name) == 0 {
 		o.Problem("name", "is not the Name of public, write %x", ak.name)
 	}
-	pin.Public = public
-	o.Done()
-	return pin
+	return name, public
 }
 
 func parseKnownPCR(o *strictjson.Object) KnownPCR {

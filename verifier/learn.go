@@ -16,8 +16,9 @@ import (
 func Learn(ev Evidence, p Policy) (KnownGood, error) {
 	e := newExam(&ev, &p)
 	firstUse := len(p.KnownGood.AKs) == 0
+	unpinned := firstUse && p.AKIssuers == nil
 	for _, c := range append(authenticity(), freshness()) {
-		if c.name == CheckAKPinned && firstUse {
+		if c.name == CheckAKPinned && unpinned {
 			continue
 		}
 		e.run([]check{c})
@@ -28,7 +29,7 @@ func Learn(ev Evidence, p Policy) (KnownGood, error) {
 
 	pin := e.pin
 	if firstUse {
-		pin = AKPin{Name: e.ak.name, Public: bytes.Clone(ev.AKPublic), Binding: BindingFirstUse}
+		pin = e.ak.firstUse()
 	}
 	known := KnownGood{AKs: []AKPin{pin}}
 	for i := range e.explained {
@@ -41,7 +42,7 @@ func Learn(ev Evidence, p Policy) (KnownGood, error) {
 func (e *exam) learnable() error {
 	var errs []error
 	for _, c := range e.checks {
-		if c.Outcome != Passed && c.Outcome != NotRun {
+		if c.Outcome != Passed && c.Outcome != NotRun && c.Outcome != LeftToIssuer {
 			errs = append(errs, fmt.Errorf("%s: %s", c.Name, c.Detail))
 		}
 	}
@@ -56,6 +57,14 @@ func (e *exam) learnable() error {
 		return errors.New("a check did not pass") // NotRun alone can't be, but zero means no
 	}
 	return errors.Join(errs...)
+}
+
+// firstUse pins the key as it is.
+func (a *ak) firstUse() AKPin {
+	if a.public == nil {
+		return AKPin{SPKI: bytes.Clone(a.spki), Binding: BindingFirstUse}
+	}
+	return AKPin{Name: a.name, Public: bytes.Clone(a.raw), Binding: BindingFirstUse}
 }
 
 // learn makes an entry that allows just what this PCR holds.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
@@ -15,6 +16,9 @@ func (e *exam) checkSelection() error {
 	signed, err := e.quoted.selection()
 	if err != nil {
 		return err
+	}
+	if e.policy.AllowMorePCRs {
+		return moreThanAsked(signed, e.asked)
 	}
 	if !equalSelections(signed, e.asked) {
 		return fmt.Errorf("the signed selection is %s, the policy asks for %s", signed, e.asked)
@@ -80,7 +84,7 @@ func (e *exam) checkPCRDigest() error {
 // checkLaunch: TPM2_Startup sets PCR 17 to FF, a launch to zeros and then extends it, so that neither can be left after a launch.
 func (e *exam) checkLaunch() error {
 	quoted := false
-	for _, v := range e.values() {
+	for _, v := range e.judged() {
 		if v.pcr.index != launchPCR {
 			continue
 		}
@@ -117,6 +121,15 @@ func (e *exam) values() []quotedPCR {
 		}
 	}
 	return values
+}
+
+// judged lists the values that the other checks look at: those that are asked for, where more may be signed.
+func (e *exam) judged() []quotedPCR {
+	values := e.values()
+	if !e.policy.AllowMorePCRs {
+		return values
+	}
+	return slices.DeleteFunc(values, func(v quotedPCR) bool { return !selects(e.asked, v.pcr) })
 }
 
 // signedQuote returns what the signature covers; the values only if their digest is the signed one.

@@ -54,7 +54,7 @@ func (e *exam) checkLogs() error {
 func (e *exam) checkReplay() error {
 	replays := make(map[eventlog.Alg][]eventlog.Replay)
 	var errs []error
-	for _, v := range e.values() {
+	for _, v := range e.judged() {
 		bank := v.pcr.bank
 		if _, done := replays[bank]; !done {
 			for i := range e.logs {

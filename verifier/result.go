@@ -50,13 +50,17 @@ const (
 	NotAsked
 	// Passed is the only good outcome.
 	Passed
+	// LeftToIssuer: it was not checked, because Policy.AKAttributesByIssuer says so. It does not refuse, and it shows in the result.
+	LeftToIssuer
 )
 
-// String gives the outcome's name as in JSON: "failed", "not_run", "not_asked" or "passed".
+// String gives the outcome's name as in JSON: "failed", "not_run", "not_asked", "passed" or "left_to_issuer".
 func (o Outcome) String() string {
 	switch o {
 	case Passed:
 		return "passed"
+	case LeftToIssuer:
+		return "left_to_issuer"
 	case NotAsked:
 		return "not_asked"
 	case NotRun:
@@ -82,13 +86,15 @@ const (
 	CheckQuotedStructure CheckName = "quoted_structure"
 	// CheckSignatureStructure: the signature is one canonical TPMT_SIGNATURE with nothing after it (Part 2, 11.3.4).
 	CheckSignatureStructure CheckName = "signature_structure"
-	// CheckAKStructure: the AK is one canonical TPMT_PUBLIC with nothing after it (Part 2, 12.2.4).
+	// CheckAKStructure: the AK is one canonical TPMT_PUBLIC with nothing after it (Part 2, 12.2.4), or an X.509 certificate or PKIX key. If there are
+	// several of these, they are of one key.
 	CheckAKStructure CheckName = "ak_structure"
 	// CheckMagic: quoted begins with TPM_GENERATED_VALUE: a TPM made it, it was not handed to the TPM for signing (Part 2, 6.2).
 	CheckMagic CheckName = "magic"
 	// CheckType: quoted is of type TPM_ST_ATTEST_QUOTE (Part 2, 6.9).
 	CheckType CheckName = "type"
-	// CheckAKPinned: the AK is one that the policy pins, by Name and by every byte of its public area.
+	// CheckAKPinned: the AK is one that the policy pins, by Name and by every byte of its public area, or by its key; and its certificate is by one of the
+	// policy's AKIssuers, if there are any.
 	CheckAKPinned CheckName = "ak_pinned"
 	// CheckAKAttributes: the AK is a restricted signing key that never leaves its TPM (Part 2, 8.3).
 	CheckAKAttributes CheckName = "ak_attributes"
@@ -96,11 +102,11 @@ const (
 	CheckAKAlgorithm CheckName = "ak_algorithm"
 	// CheckSignature: the AK's key signed quoted, in the AK's scheme.
 	CheckSignature CheckName = "signature"
-	// CheckQualifiedSigner: the signer is a primary key of the endorsement hierarchy (Part 1, 16).
+	// CheckQualifiedSigner: the signer is a primary key of the endorsement hierarchy, or was made under Evidence.AKParent, which is one (Part 1, 16).
 	CheckQualifiedSigner CheckName = "qualified_signer"
 	// CheckNonce: extraData is what the nonce has to give in the policy's bind mode.
 	CheckNonce CheckName = "nonce"
-	// CheckSelection: the signed selection is the one that the policy asks for.
+	// CheckSelection: the signed selection is the one that the policy asks for, or holds it if the policy allows more.
 	CheckSelection CheckName = "selection"
 	// CheckPCRValues: there is one value of the right size for each PCR of the signed selection, in its order, and no other.
 	CheckPCRValues CheckName = "pcr_values"
@@ -126,7 +132,7 @@ type Check struct {
 	Name CheckName `json:"name"`
 	// Outcome refuses unless it says otherwise.
 	Outcome Outcome `json:"outcome"`
-	// Detail says, in words, why it did not pass.
+	// Detail says, in words, why it did not pass; seldom, what is to be known though it passed.
 	Detail string `json:"detail,omitempty"`
 	// Expected and Got are the bytes behind a failure, where there are such.
 	Expected Hex `json:"expected,omitempty"`
@@ -143,8 +149,12 @@ type Result struct {
 	// DifferencesOmitted counts what the list leaves out.
 	Differences        []Difference `json:"differences,omitempty"`
 	DifferencesOmitted int          `json:"differences_omitted,omitempty"`
-	// AKName is the Name of the evidence's AK (Part 1, 16); empty if the AK does not parse.
+	// AKName is the Name of the evidence's AK (Part 1, 16); empty if the AK does not parse, or is known by its key alone.
 	AKName Hex `json:"ak_name,omitempty"`
+	// AKKey is the key itself, a PKIX SubjectPublicKeyInfo in DER.
+	AKKey Hex `json:"ak_key,omitempty"`
+	// AKAttributesByIssuer: a check of the AK was left to whoever issued or pinned it: that check's outcome is LeftToIssuer.
+	AKAttributesByIssuer bool `json:"ak_attributes_by_issuer,omitempty"`
 	// EKBinding says how the AK that signed was bound to a TPM; empty unless it is pinned.
 	EKBinding EKBinding `json:"ek_binding,omitempty"`
 	// Quote is what the AK signed; nil unless the signature passed.

@@ -1,0 +1,125 @@
+package verifier
+
+import (
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// BindingAKIssuer: the AK has a certificate by one of Policy.AKIssuers, and that CA's word is all that ties it to a TPM.
+const BindingAKIssuer EKBinding = "ak_issuer"
+
+// remark is what a check has to say that did not fail.
+type remark struct {
+	outcome Outcome
+	text    string
+}
+
+// Error gives the words.
+func (r remark) Error() string { return r.text }
+
+// checkAKPinned wants a pin, the right issuer, or both, whichever the policy has.
+func (e *exam) checkAKPinned() error {
+	pins := e.policy.KnownGood.AKs
+	if len(pins) == 0 && e.policy.AKIssuers == nil {
+		return errors.New("the policy pins no AK: it trusts no key")
+	}
+	found := AKPin{SPKI: e.ak.spki, Binding: BindingAKIssuer}
+	if len(pins) > 0 {
+		var ok bool
+		if found, ok = e.policy.KnownGood.pin(e.ak); !ok {
+			return e.notPinned()
+		}
+	}
+	if e.policy.AKIssuers != nil {
+		if err := e.checkAKIssuer(); err != nil {
+			return err
+		}
+	}
+	e.pin = found
+	return nil
+}
+
+func (e *exam) notPinned() error {
+	first := e.policy.KnownGood.AKs[0]
+	if e.ak.public == nil {
+		return mismatch{
+			detail:   fmt.Sprintf("the AK is not one that the policy pins: its key is %x", e.ak.spki),
+			expected: first.SPKI,
+			got:      e.ak.spki,
+		}
+	}
+	return mismatch{
+		detail:   fmt.Sprintf("the AK is not one that the policy pins: its Name is %x", e.ak.name),
+		expected: first.Name,
+		got:      e.ak.name,
+	}
+}
+
+// checkAKIssuer verifies the AK's certificate at the policy's time.
+func (e *exam) checkAKIssuer() error {
+	if len(e.ak.chain) == 0 {
+		return errors.New("the policy wants a certificate of the AK by one of its issuers, and the evidence has none")
+	}
+
+	leaf := *e.ak.chain[0]
+	// RFC 5280, 4.2.1.6: with an empty subject the alternative name is critical. It names the TPM in forms that the library does not know,
+	// and nothing here goes by that name.
+	leaf.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), func(id asn1.ObjectIdentifier) bool {
+		return id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17})
+	})
+	between := x509.NewCertPool()
+	for _, cert := range e.ak.chain[1:] {
+		between.AddCert(cert)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots:         e.policy.AKIssuers,
+		Intermediates: between,
+		CurrentTime:   e.policy.At,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil {
+		return fmt.Errorf("the AK's certificate is not by one of the policy's issuers: %w", err)
+	}
+	return nil
+}
+
+func (e *exam) checkAKAttributes() error {
+	if e.ak.public == nil {
+		return e.leftToIssuer("only the AK's key is known, not its public area: nothing shows that it is restricted and never leaves its TPM")
+	}
+	if err := e.ak.checkAttributes(); err != nil {
+		return err
+	}
+	if len(e.pin.SPKI) > 0 {
+		return e.leftToIssuer("the policy knows only the AK's key: that it is restricted and never leaves its TPM is the evidence's own word")
+	}
+	return nil
+}
+
+// checkQualifiedSigner: the TPM signs the key's place in its hierarchy, so a key of another hierarchy or under another parent shows here.
+func (e *exam) checkQualifiedSigner() error {
+	if e.ak.public == nil {
+		return e.leftToIssuer("only the AK's key is known, not its Name: nothing shows that it belongs to the endorsement hierarchy")
+	}
+	if e.ak.parent != nil {
+		return compare(e.ak.qualifiedName(), e.quoted.QualifiedSigner.Buffer,
+			"the signer is no key with this AK's Name under its parent, if that is a primary key of the endorsement hierarchy")
+	}
+	const detail = "the signer is no primary key of the endorsement hierarchy with this AK's Name"
+	err := compare(e.ak.qualifiedName(), e.quoted.QualifiedSigner.Buffer, detail)
+	if err != nil && e.policy.AKAttributesByIssuer {
+		return e.leftToIssuer(detail)
+	}
+	return err
+}
+
+// leftToIssuer is for what can't be checked: it refuses unless the policy leaves it to the issuer.
+func (e *exam) leftToIssuer(text string) error {
+	if !e.policy.AKAttributesByIssuer {
+		return errors.New(text + ", and the policy does not leave that to the AK's issuer")
+	}
+	return remark{LeftToIssuer, "not checked, the AK's issuer is believed: " + text}
+}
