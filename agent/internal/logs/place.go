@@ -39,10 +39,10 @@ type place struct {
 // identity tells whether a file is still the one it was. Files of the kernel's own file systems have a size and times that tell nothing; there it is the
 // digest that tells.
 type identity struct {
-	device, inode     uint64
-	size              int64
-	modified, changed syscall.Timespec
-	regular           bool // a regular file that tells its size
+	device, inode uint64
+	size          int64
+	modified      syscall.Timespec
+	regular       bool // a regular file that tells its size
 }
 
 func identityOf(h handle) (identity, error) {
@@ -57,7 +57,7 @@ func identityOf(h handle) (identity, error) {
 	}
 
 	return identity{
-		device: stat.Dev, inode: stat.Ino, size: stat.Size, modified: stat.Mtim, changed: stat.Ctim,
+		device: stat.Dev, inode: stat.Ino, size: stat.Size, modified: stat.Mtim,
 		regular: info.Mode().IsRegular() && info.Size() > 0,
 	}, nil
 }

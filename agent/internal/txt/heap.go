@@ -123,7 +123,7 @@ func (h heap) tableSize(name string, off int64) (int64, error) {
 
 	switch size := binary.LittleEndian.Uint64(field); {
 	case size == 0:
-		return 0, fmt.Errorf("%w: %s was never filled in, so nothing was launched", ErrNoLog, name)
+		return 0, fmt.Errorf("%w: %s is empty, and a launch would have filled it in", ErrNoLog, name)
 	case size < sizeField || size > uint64(h.size-off): // #nosec G115 -- read() saw to it that off lies in the heap
 		return 0, fmt.Errorf("%s at heap offset %#x: says %d bytes, %d are left", name, off, size, h.size-off)
 	default:

@@ -171,7 +171,7 @@ func TestAHostWithoutALogIsNotMalformed(t *testing.T) {
 		"no registers":              {memory{base: none, size: none}, "no TXT registers"},
 		"no heap":                   {memory{}, "firmware has set up no TXT heap"},
 		"no heap size":              {memory{base: heapBase}, "firmware has set up no TXT heap"},
-		"heap not filled in":        {memory{base: heapBase, size: 0x1000, heap: make([]byte, 0x1000)}, "never filled in"},
+		"heap not filled in":        {memory{base: heapBase, size: 0x1000, heap: make([]byte, 0x1000)}, "would have filled it in"},
 		"no element for a log":      {layout{elements: end()}.build(), "no element of type 7 or 8"},
 		"a TPM 1.2 log only":        {layout{elements: join(element(5, make([]byte, 8)...), end())}.build(), "TPM 1.2"},
 		"a launch for TPM 1.2":      {layout{version: 5, elements: good.elements}.build(), "TPM 1.2"},
