@@ -42,7 +42,7 @@ func Collect(o CollectOptions) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, fmt.Errorf("opening the snapshot directory: %w", err)
 	}
-	defer d.Close() // nothing is written through it
+	defer func() { _ = d.Close() }() // nothing is written through it
 
 	gid, note := groupFor(d, isNew, o.Group)
 

@@ -28,7 +28,7 @@ func (s *Store) readCollected(b bounds) (*snapshotDir, hint) {
 	if err != nil {
 		return nil, collectHint(path, err)
 	}
-	defer d.Close() // read only: nothing to lose
+	defer func() { _ = d.Close() }() // read only: nothing to lose
 
 	m, err := d.readManifest()
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *snapshotDir) open(name string) (handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close() // read only: nothing to lose
+	defer func() { _ = d.Close() }() // read only: nothing to lose
 
 	return d.open(name)
 }
@@ -104,7 +104,7 @@ func (e *entry) load(l ManifestLog, keep int64) error {
 	if err != nil {
 		return err
 	}
-	defer h.Close() // read only: nothing to lose
+	defer func() { _ = h.Close() }() // read only: nothing to lose
 
 	if e.identity, err = identityOf(h); err != nil {
 		return err

@@ -82,7 +82,7 @@ func readShort(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer file.Close() // read only: nothing to lose
+	defer func() { _ = file.Close() }() // read only: nothing to lose
 
 	var b [256]byte
 

@@ -59,7 +59,7 @@ func (d directory) readManifest() (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer file.Close() // read only: nothing to lose
+	defer func() { _ = file.Close() }() // read only: nothing to lose
 
 	text, err := io.ReadAll(io.LimitReader(file, maxManifest+1))
 	if err != nil {

@@ -56,7 +56,7 @@ func (h heap) registers() (txt.Registers, error) {
 	if err != nil {
 		return txt.Registers{}, err
 	}
-	defer memory.Close() // read only: nothing to lose
+	defer func() { _ = memory.Close() }() // read only: nothing to lose
 
 	return txt.ReadRegisters(memory)
 }

@@ -123,7 +123,7 @@ func (p place) fill(e *entry, b bounds) error {
 	if err != nil {
 		return err
 	}
-	defer h.Close() // read only: nothing to lose
+	defer func() { _ = h.Close() }() // read only: nothing to lose
 
 	if e.identity, err = identityOf(h); err != nil {
 		return err
@@ -199,7 +199,6 @@ func (e *entry) parse(raw []byte, keep int64) {
 	default:
 		log, err := eventlog.Parse(raw[:end])
 		if err != nil {
-			end = len(raw)
 			e.State, e.Detail = Malformed, err.Error()
 
 			break

@@ -27,6 +27,7 @@ type LogReader interface {
 // inMemory reads a log that is kept.
 type inMemory struct{ *bytes.Reader }
 
+// Close implements io.Closer.
 func (inMemory) Close() error { return nil }
 
 // inFile reads a log that is not.
@@ -57,10 +58,13 @@ func (e entry) reader() (LogReader, error) {
 	return r, nil
 }
 
+// Size implements LogReader.
 func (r *inFile) Size() int64 { return r.entry.Size }
 
+// Close implements io.Closer.
 func (r *inFile) Close() error { return r.handle.Close() }
 
+// ReadAt implements LogReader.
 func (r *inFile) ReadAt(p []byte, off int64) (int, error) {
 	size := r.entry.Size
 	if off < 0 || off > size {

@@ -128,7 +128,7 @@ func (h heap) find() (areas []txt.Area, warning string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	defer memory.Close() // read only: nothing to lose
+	defer func() { _ = memory.Close() }() // read only: nothing to lose
 
 	areas, err = txt.FindLogs(memory)
 

@@ -242,3 +242,23 @@ func TestALogInTheRealHeapIsTheOneThatWasCutOutOfIt(t *testing.T) {
 		t.Errorf("state %s, %d bytes, detail %q", got.State, got.Size, got.Detail)
 	}
 }
+
+func TestAFileThatTellsASizeOf0IsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+
+	const path = "/proc/version" // as securityfs does
+
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if info, err := os.Stat(path); err != nil || info.Size() != 0 {
+		t.Fatalf("%s tells its size: %v", path, err)
+	}
+
+	got := byName(t, logs.New(logs.Options{Files: []logs.File{{Name: "file", Path: path}}}), "file")
+	if got.State != logs.Malformed || !bytes.Equal(got.Raw, want) {
+		t.Errorf("%+v", got)
+	}
+}

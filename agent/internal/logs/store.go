@@ -202,7 +202,7 @@ func (p *shelf) isUnchanged() bool {
 		if err != nil {
 			return true
 		}
-		defer h.Close() // read only: nothing to lose
+		defer func() { _ = h.Close() }() // read only: nothing to lose
 
 		now, err := identityOf(h)
 

@@ -266,7 +266,7 @@ func TestHostileHeapsAreRefused(t *testing.T) {
 func TestARealHeapGivesItsLog(t *testing.T) {
 	t.Parallel()
 
-	image, want := real(t, "txt/secl_txt_heap_info.bin"), real(t, "txt/secl_txt_heap_eventlog.trimmed.bin")
+	image, want := captured(t, "txt/secl_txt_heap_info.bin"), captured(t, "txt/secl_txt_heap_eventlog.trimmed.bin")
 	base, size := binary.LittleEndian.Uint64(image), binary.LittleEndian.Uint64(image[8:])
 	m := memory{base: base, size: size, heap: bytes.Clone(image[base:])}
 
@@ -294,7 +294,7 @@ func TestARealHeapGivesItsLog(t *testing.T) {
 	}
 }
 
-func real(t *testing.T, name string) []byte {
+func captured(t *testing.T, name string) []byte {
 	t.Helper()
 
 	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")

@@ -122,7 +122,7 @@ func readText(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer file.Close() // read only: nothing to lose
+	defer func() { _ = file.Close() }() // read only: nothing to lose
 
 	const most = 64
 
