@@ -27,7 +27,7 @@ type ak struct {
 	bare   crypto.PublicKey    // the key, if it alone is known
 	spki   []byte              // PKIX SubjectPublicKeyInfo of the key; nil if its algorithm is none that is taken
 	chain  []*x509.Certificate // the key's own certificate first; empty if there is none
-	parent *ak                 // nil for a primary key
+	parent *ak                 // nil if none was told
 }
 
 func parseAK(raw []byte) (*ak, error) {
@@ -61,13 +61,14 @@ func name(alg eventlog.Alg, parts ...[]byte) []byte {
 	return h.Sum(binary.BigEndian.AppendUint16(nil, uint16(alg)))
 }
 
-// qualifiedName returns the Qualified Name of a key with the AK's Name, under its parent, or a primary key of the endorsement hierarchy.
+// qualifiedName returns the Qualified Name of a primary key of the endorsement hierarchy with the AK's Name.
 // Part 1, 16: QN = nameAlg || H(nameAlg)(QN of the parent || Name), and the QN of a hierarchy is its handle.
 func (a *ak) qualifiedName() []byte {
-	parent := binary.BigEndian.AppendUint32(nil, uint32(tpm2.TPMRHEndorsement))
-	if a.parent != nil {
-		parent = a.parent.qualifiedName()
-	}
+	return a.qualifiedNameUnder(binary.BigEndian.AppendUint32(nil, uint32(tpm2.TPMRHEndorsement)))
+}
+
+// qualifiedNameUnder returns that of a key with the AK's Name under a parent with this Qualified Name.
+func (a *ak) qualifiedNameUnder(parent []byte) []byte {
 	return name(eventlog.Alg(a.public.NameAlg), parent, a.name)
 }
 

@@ -104,12 +104,12 @@ func (e *exam) checkQualifiedSigner() error {
 	if e.ak.public == nil {
 		return e.leftToIssuer("only the AK's key is known, not its Name: nothing shows that it belongs to the endorsement hierarchy")
 	}
-	if e.ak.parent != nil {
-		return compare(e.ak.qualifiedName(), e.quoted.QualifiedSigner.Buffer,
-			"the signer is no key with this AK's Name under its parent, if that is a primary key of the endorsement hierarchy")
+	detail, signer := "the signer is no primary key of the endorsement hierarchy with this AK's Name", e.quoted.QualifiedSigner.Buffer
+	err := compare(e.ak.qualifiedName(), signer, "%s", detail)
+	if err != nil && e.ak.parent != nil {
+		detail += ", nor a key under the parent that is told"
+		err = compare(e.ak.qualifiedNameUnder(e.ak.parent.qualifiedName()), signer, "%s", detail)
 	}
-	const detail = "the signer is no primary key of the endorsement hierarchy with this AK's Name"
-	err := compare(e.ak.qualifiedName(), e.quoted.QualifiedSigner.Buffer, detail)
 	if err != nil && e.policy.AKAttributesByIssuer {
 		return e.leftToIssuer(detail)
 	}
