@@ -45,22 +45,18 @@ type (
 
 // encode turns evidence into the files of a folder.
 func encode(ev verifier.Evidence) ([]file, error) {
-	if len(ev.AKPublic) > math.MaxUint16 {
-		return nil, fmt.Errorf("the AK's public area has %d bytes, too many for a TPM2B_PUBLIC", len(ev.AKPublic))
+	if n := max(len(ev.AKPublic), len(ev.AKParent)); n > math.MaxUint16 {
+		return nil, fmt.Errorf("the AK's public area has %d bytes, too many for a TPM2B_PUBLIC", n)
 	}
 	if len(ev.Logs) > maxLogs {
 		return nil, fmt.Errorf("there are %d logs, more than %d", len(ev.Logs), maxLogs)
 	}
 	ix := index{Format: Format, PCRs: []bank{}, Hints: ev.Hints}
-	files := []file{
+	files := append([]file{
 		{FileQuote, ev.Quoted},
 		{FileSignature, ev.Signature},
 		{FilePCRs, ix.addPCRs(ev.PCRs)},
-		{FileAKPublic, append(binary.BigEndian.AppendUint16(nil, uint16(len(ev.AKPublic))), ev.AKPublic...)}, //nolint:gosec // checked above
-	}
-	if text := akPEM(ev.AKPublic); text != nil {
-		files = append(files, file{FileAKPEM, text})
-	}
+	}, keyFiles(ev)...)
 	if len(ev.Nonce) > 0 {
 		files = append(files, file{FileNonce, ev.Nonce})
 	}
@@ -81,6 +77,34 @@ func encode(ev verifier.Evidence) ([]file, error) {
 		return nil, err
 	}
 	return append(files, file{FileIndex, text}), nil
+}
+
+// keyFiles holds what is known of the AK. A key alone goes into ak.pem only where there is no public area to take it from.
+func keyFiles(ev verifier.Evidence) []file {
+	files := []file{{FileAKPublic, wrap(ev.AKPublic)}}
+	key := ev.AKKey
+	if len(ev.AKPublic) > 0 {
+		key = spki(ev.AKPublic)
+	}
+	if len(key) > 0 {
+		files = append(files, file{FileAKPEM, pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: key})})
+	}
+	var certs []byte
+	for _, der := range ev.AKCertificates {
+		certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der})...)
+	}
+	if len(certs) > 0 {
+		files = append(files, file{FileAKCertificate, certs})
+	}
+	if len(ev.AKParent) > 0 {
+		files = append(files, file{FileAKParent, wrap(ev.AKParent)})
+	}
+	return files
+}
+
+// wrap puts the size prefix of a TPM2B before a structure.
+func wrap(raw []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(raw))), raw...) //nolint:gosec // encode checks
 }
 
 func (ix *index) add(f file, log string) {
@@ -113,8 +137,8 @@ func (ix *index) marshal() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// akPEM returns the AK's key in the form that other tools read, nil if the public area holds none.
-func akPEM(public []byte) []byte {
+// spki returns the key of a public area as a PKIX SubjectPublicKeyInfo, nil if it holds none.
+func spki(public []byte) []byte {
 	area, err := tpm2.Unmarshal[tpm2.TPMTPublic](public)
 	if err != nil {
 		return nil
@@ -127,7 +151,7 @@ func akPEM(public []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	return der
 }
 
 // logName makes a file name of a log's source, which is the node's word: anything but lower-case letters, digits, dot, dash and underscore becomes a dash. If

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -27,6 +28,9 @@ const (
 
 // Read reads the evidence that Write saved in dir. It follows no link out of dir, reads only what evidence.json names, and takes no file whose size or
 // digest is another than that file says. Nothing of it is judged: that is for verifier.Verify.
+//
+// Of its errors, ErrAltered says that there was evidence and it is not as it was written, ErrNoIndex that Write did not make the folder. All others say that it
+// could not be read.
 func Read(dir string) (verifier.Evidence, error) {
 	ev, err := readFolder(dir)
 	if err != nil {
@@ -43,6 +47,9 @@ func readFolder(dir string) (ev verifier.Evidence, err error) {
 	defer func() { err = errors.Join(err, root.Close()) }()
 
 	text, err := readFile(root, FileIndex, maxIndex)
+	if errors.Is(err, fs.ErrNotExist) {
+		return verifier.Evidence{}, fmt.Errorf("%w: %w", ErrNoIndex, err)
+	}
 	if err != nil {
 		return verifier.Evidence{}, err
 	}
@@ -69,7 +76,7 @@ func readFile(root *os.Root, name string, most int) (data []byte, err error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		return nil, fmt.Errorf("%s is not a regular file", name)
+		return nil, fmt.Errorf("%w: %s is not a regular file", ErrAltered, name)
 	}
 	f, err := root.Open(name)
 	if err != nil {
@@ -82,32 +89,35 @@ func readFile(root *os.Root, name string, most int) (data []byte, err error) {
 		return nil, err
 	}
 	if len(data) > most {
-		return nil, fmt.Errorf("%s has more than %d bytes", name, most)
+		return nil, fmt.Errorf("%w: %s has more than %d bytes", ErrAltered, name, most)
 	}
 	return data, nil
 }
 
 func readEntry(root *os.Root, f entry) ([]byte, error) {
 	data, err := readFile(root, f.Name, f.Size)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s names %s: %w", ErrAltered, FileIndex, f.Name, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if sum := sha256.Sum256(data); len(data) != f.Size || string(sum[:]) != string(f.SHA256) {
-		return nil, fmt.Errorf("%s is not the file that %s names: its size or digest differs", f.Name, FileIndex)
+		return nil, fmt.Errorf("%w: %s is not the file that %s names: its size or digest differs", ErrAltered, f.Name, FileIndex)
 	}
 	return data, nil
 }
 
-// parseIndex reads evidence.json and tells all its problems at once.
+// parseIndex reads evidence.json and tells all its problems at once. What Write did not write was altered since, unless it is of another format.
 func parseIndex(text []byte) (index, error) {
 	o, err := strictjson.Decode(text, maxIndex)
 	if err != nil {
-		return index{}, err
+		return index{}, fmt.Errorf("%w: %w", ErrAltered, err)
 	}
 
 	ix := index{Format: o.String("format")}
 	if ix.Format != "" && ix.Format != Format {
-		o.Problem("format", "is another format, write %q", Format)
+		return index{}, fmt.Errorf("format: is another format than %q", Format)
 	}
 	files := o.Objects("files")
 	if len(files) > maxFiles {
@@ -133,7 +143,10 @@ func parseIndex(text []byte) (index, error) {
 	}
 	ix.Hints = o.Texts("hints")
 	o.Done()
-	return ix, o.Err()
+	if err := o.Err(); err != nil {
+		return index{}, fmt.Errorf("%w: %w", ErrAltered, err)
+	}
+	return ix, nil
 }
 
 func parseEntry(o *strictjson.Object) entry {
@@ -169,12 +182,12 @@ func (ix *index) evidence(contents map[string][]byte) (verifier.Evidence, error)
 		Nonce:     contents[FileNonce],
 		Hints:     ix.Hints,
 	}
-	var err error
-	if ev.AKPublic, err = unwrap(contents[FileAKPublic]); err != nil {
-		return verifier.Evidence{}, fmt.Errorf("%s: %w", FileAKPublic, err)
+	if err := readKeys(&ev, contents); err != nil {
+		return verifier.Evidence{}, err
 	}
-	if ev.PCRs, err = ix.split(contents[FilePCRs]); err != nil {
-		return verifier.Evidence{}, fmt.Errorf("%s: %w", FilePCRs, err)
+	var err error
+	if ev.PCRs, err = split(ix.PCRs, contents[FilePCRs], FileIndex); err != nil {
+		return verifier.Evidence{}, err
 	}
 
 	for _, f := range ix.Files {
@@ -182,18 +195,40 @@ func (ix *index) evidence(contents map[string][]byte) (verifier.Evidence, error)
 		case strings.HasPrefix(f.Name, logPrefix):
 			ev.Logs = append(ev.Logs, verifier.Log{Source: f.Log, Raw: contents[f.Name]})
 		case !known(f.Name):
-			return verifier.Evidence{}, fmt.Errorf("%s names %s, which is no file of evidence", FileIndex, f.Name)
+			return verifier.Evidence{}, fmt.Errorf("%w: %s names %s, which is no file of evidence", ErrAltered, FileIndex, f.Name)
 		}
 	}
 	if len(ev.Logs) > maxLogs {
-		return verifier.Evidence{}, fmt.Errorf("there are %d logs, more than %d", len(ev.Logs), maxLogs)
+		return verifier.Evidence{}, fmt.Errorf("%w: there are %d logs, more than %d", ErrAltered, len(ev.Logs), maxLogs)
 	}
 	return ev, nil
 }
 
+// readKeys is the reverse of keyFiles.
+func readKeys(ev *verifier.Evidence, contents map[string][]byte) (err error) {
+	if ev.AKPublic, err = unwrap(contents[FileAKPublic]); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrAltered, FileAKPublic, err)
+	}
+	if parent, ok := contents[FileAKParent]; ok {
+		if ev.AKParent, err = unwrap(parent); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrAltered, FileAKParent, err)
+		}
+	}
+	if err := addPEM(ev, contents[FileAKCertificate]); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrAltered, FileAKCertificate, err)
+	}
+	if len(ev.AKPublic) > 0 { // ak.pem was made of it
+		return nil
+	}
+	if err := addPEM(ev, contents[FileAKPEM]); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrAltered, FileAKPEM, err)
+	}
+	return nil
+}
+
 func known(name string) bool {
 	switch name {
-	case FileQuote, FileSignature, FilePCRs, FileAKPublic, FileAKPEM, FileNonce:
+	case FileQuote, FileSignature, FilePCRs, FileAKPublic, FileAKPEM, FileAKCertificate, FileAKParent, FileNonce:
 		return true
 	default:
 		return false
@@ -208,18 +243,18 @@ func unwrap(sized []byte) ([]byte, error) {
 	return sized[2:], nil
 }
 
-// split cuts the values of quote.pcrs apart.
-func (ix *index) split(values []byte) ([]verifier.PCRBank, error) {
-	banks := make([]verifier.PCRBank, 0, len(ix.PCRs))
-	for _, b := range ix.PCRs {
+// split cuts the values of quote.pcrs apart. namedBy says who names the banks and PCRs.
+func split(named []bank, values []byte, namedBy string) ([]verifier.PCRBank, error) {
+	banks := make([]verifier.PCRBank, 0, len(named))
+	for _, b := range named {
 		alg, err := eventlog.ParseAlg(b.Bank)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: bank of %s: %w", FilePCRs, namedBy, err)
 		}
 		out := verifier.PCRBank{Alg: alg}
 		for _, pcr := range b.PCRs {
 			if len(values) < alg.Size() {
-				return nil, fmt.Errorf("has too few bytes for the PCRs that %s names", FileIndex)
+				return nil, fmt.Errorf("%w: %s has too few bytes for the PCRs that %s names", ErrAltered, FilePCRs, namedBy)
 			}
 			out.Values = append(out.Values, verifier.PCRValue{Index: pcr, Value: values[:alg.Size():alg.Size()]})
 			values = values[alg.Size():]
@@ -227,7 +262,7 @@ func (ix *index) split(values []byte) ([]verifier.PCRBank, error) {
 		banks = append(banks, out)
 	}
 	if len(values) > 0 {
-		return nil, fmt.Errorf("has %d bytes more than the PCRs that %s names", len(values), FileIndex)
+		return nil, fmt.Errorf("%w: %s has %d bytes more than the PCRs that %s names", ErrAltered, FilePCRs, len(values), namedBy)
 	}
 	return banks, nil
 }

@@ -7,12 +7,16 @@
 //	quote.pcrs     the PCR values one after the other, in the order of the signed selection (tpm2_checkquote -f, with -l)
 //	ak.pub         TPM2B_PUBLIC of the AK: its public area with a size prefix
 //	ak.pem         the AK's key alone, as PKIX PEM (tpm2_checkquote -u)
+//	ak.crt         the AK's certificate, if it has one, and those of CAs between it and its issuer, as PEM
+//	ek.pub         TPM2B_PUBLIC of the key under which the AK was made, if that is known
 //	nonce          the nonce that the collector says it asked with, raw
 //	log-SOURCE.bin one event log
 //	evidence.json  names the files above with their sizes and SHA-256 digests, tells banks, PCRs and log sources, and keeps the unsigned hints
 //
 // The digests of evidence.json find accidents, not attackers: nothing signs that file. What is read from a folder is to be judged by verifier.Verify like
 // anything that a node says, and its nonce does not make it fresh.
+//
+// ReadForeign reads folders that others made: of the files above, without evidence.json.
 //
 // Folders are made with mode 0750 and files with 0640: they hold no secret, but they tell a host's exact software.
 package saved
@@ -30,19 +34,28 @@ import (
 
 // The names of the files in a folder.
 const (
-	FileQuote     = "quote.msg"
-	FileSignature = "quote.sig"
-	FilePCRs      = "quote.pcrs"
-	FileAKPublic  = "ak.pub"
-	FileAKPEM     = "ak.pem"
-	FileNonce     = "nonce"
-	FileIndex     = "evidence.json"
+	FileQuote         = "quote.msg"
+	FileSignature     = "quote.sig"
+	FilePCRs          = "quote.pcrs"
+	FileAKPublic      = "ak.pub"
+	FileAKPEM         = "ak.pem"
+	FileAKCertificate = "ak.crt"
+	FileAKParent      = "ek.pub"
+	FileNonce         = "nonce"
+	FileIndex         = "evidence.json"
 )
 
 const (
 	dirMode  = 0o750
 	fileMode = 0o640
 )
+
+// ErrAltered is in the chain of the errors of Read and ReadForeign if the folder is not as it was made: somebody changed, cut or removed a file, or its disk
+// is broken. There was evidence, and it is to be refused.
+var ErrAltered = errors.New("the folder was altered or damaged")
+
+// ErrNoIndex is in the chain of Read's error if the folder has no evidence.json: Write did not make it, but ReadForeign may be able to read it.
+var ErrNoIndex = errors.New("the folder has no " + FileIndex)
 
 // ErrExists is in the chain of Write's error if there is something in the folder already.
 var ErrExists = errors.New("the folder exists and is not empty: choose another")

@@ -28,6 +28,10 @@ func TestEvidenceIsReadAsWritten(t *testing.T) {
 	for rule, ev := range map[string]verifier.Evidence{
 		"complete": sample(),
 		"nothing":  {},
+		"an AK in all its forms": {
+			AKPublic: []byte("public"), AKParent: []byte("parent"), AKCertificates: [][]byte{[]byte("its own"), []byte("the CA's")},
+		},
+		"a key alone": {AKKey: []byte("key")},
 		"two banks and two logs of one source": {
 			AKPublic: []byte("no public area"),
 			PCRs: []verifier.PCRBank{
@@ -141,8 +145,8 @@ func TestWhatIsNotAsTheIndexSaysIsRefused(t *testing.T) {
 		{"unknown key", "files[0].mode: unknown key", edit(`"name": "quote.msg"`, `"mode": "x", "name": "quote.msg"`)},
 		{"other format", "format: is another format", edit("trustpool-evidence/1", "trustpool-evidence/2")},
 		{"log source of another file", "log: is for the files log-*", edit(`"name": "quote.msg"`, `"name": "quote.msg", "log": "txt"`)},
-		{"more PCRs than values", "quote.pcrs: has too few bytes", edit("17,", "17, 18,")},
-		{"fewer PCRs than values", "quote.pcrs: has 32 bytes more", edit("17,", "")},
+		{"more PCRs than values", "quote.pcrs has too few bytes", edit("17,", "17, 18,")},
+		{"fewer PCRs than values", "quote.pcrs has 32 bytes more", edit("17,", "")},
 		{"unknown bank", "unknown hash algorithm", edit(`"sha256"`, `"md5"`)},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
@@ -156,6 +160,8 @@ func TestWhatIsNotAsTheIndexSaysIsRefused(t *testing.T) {
 			}
 			if _, err := saved.Read(dir); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
+			} else if unreadable := tc.rule == "no index" || tc.rule == "other format" || tc.rule == "unknown bank"; errors.Is(err, saved.ErrAltered) == unreadable {
+				t.Errorf("is the folder altered? %v", err)
 			}
 		})
 	}
