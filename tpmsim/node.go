@@ -99,6 +99,15 @@ func (n *Node) EKRoots() *x509.CertPool {
 	return pool
 }
 
+// EKRootsPEM returns the same certificates in PEM, as an operator gives them to a
+// verifier in a file.
+func (n *Node) EKRootsPEM() []byte {
+	n.lock()
+	defer n.unlock()
+
+	return []byte(n.dir.manifest.EKRoots)
+}
+
 // Close ends the TPM in order, as a host that shuts down, and waits for it. A
 // command that is under way has some seconds to end. A temporary state directory
 // is removed. Closing again does nothing.
