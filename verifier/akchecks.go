@@ -22,14 +22,20 @@ func (r remark) Error() string { return r.text }
 
 // checkAKPinned wants a pin, the right issuer, or both, whichever the policy has.
 func (e *exam) checkAKPinned() error {
-	pins := e.policy.KnownGood.AKs
+	if err := checkNotRefused(e.policy.RefusedAKs, e.ak.name); err != nil {
+		return err
+	}
+	pins := e.policy.pins()
+	if e.policy.Node != nil && len(pins) == 0 {
+		return errors.New("the node's record has no AK: it trusts no key")
+	}
 	if len(pins) == 0 && e.policy.AKIssuers == nil {
 		return errors.New("the policy pins no AK: it trusts no key")
 	}
 	found := AKPin{SPKI: e.ak.spki, Binding: BindingAKIssuer}
 	if len(pins) > 0 {
 		var ok bool
-		if found, ok = e.policy.KnownGood.pin(e.ak); !ok {
+		if found, ok = findPin(pins, e.ak); !ok {
 			return e.notPinned()
 		}
 	}
@@ -43,7 +49,7 @@ func (e *exam) checkAKPinned() error {
 }
 
 func (e *exam) notPinned() error {
-	first := e.policy.KnownGood.AKs[0]
+	first := e.policy.pins()[0]
 	if e.ak.public == nil {
 		return mismatch{
 			detail:   fmt.Sprintf("the AK is not one that the policy pins: its key is %x", e.ak.spki),

@@ -53,7 +53,7 @@ func (e *exam) publicArea(bare *ak) (*ak, error) {
 	if len(e.ev.AKPublic) > 0 || bare == nil {
 		return parseAK(e.ev.AKPublic)
 	}
-	for _, pin := range e.policy.KnownGood.AKs {
+	for _, pin := range e.policy.pins() {
 		if pinned, err := parseAK(pin.Public); err == nil && bytes.Equal(pinned.spki, bare.spki) {
 			return pinned, nil
 		}

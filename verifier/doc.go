@@ -12,5 +12,5 @@
 // holds no state, does no input or output, and logs nothing. References such as "Part 2, 10.12.12" are to the Trusted Platform Module Library
 // Specification, Family 2.0, revision 1.59.
 //
-// BUG: an AK is bound on first use only; nothing here ties it to an EK yet, so Result.EKBinding is always first_use.
+// Enroll binds a node's AK to its TPM: what it checked becomes a NodeRecord, whose AKs Verify then takes in place of pinned ones. An AK that was only pinned is bound by first use.
 package verifier

@@ -106,15 +106,15 @@ func (k *KnownGood) Selection() []Selection {
 	return all
 }
 
-// pin returns the pin of this very public area, or else of this key.
-func (k *KnownGood) pin(a *ak) (AKPin, bool) {
-	for _, pin := range k.AKs {
+// findPin returns the pin of this very public area, or else of this key.
+func findPin(pins []AKPin, a *ak) (AKPin, bool) {
+	for _, pin := range pins {
 		sameName := subtle.ConstantTimeCompare(pin.Name, a.name)
 		if sameName&subtle.ConstantTimeCompare(pin.Public, a.raw) == 1 && len(a.raw) > 0 {
 			return pin, true
 		}
 	}
-	for _, pin := range k.AKs {
+	for _, pin := range pins {
 		if subtle.ConstantTimeCompare(pin.SPKI, a.spki) == 1 && len(a.spki) > 0 {
 			return pin, true
 		}

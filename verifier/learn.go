@@ -10,12 +10,12 @@ import (
 
 // Learn makes known-good values of a node's evidence: the AK pinned on first use, and for each quoted PCR its events, or its value where it has none.
 // It takes only evidence that passes every check but those against known-good values: with the caller's own nonce, after a measured launch, and replayed
-// from its logs. If the policy pins AKs, the evidence's has to be among them and keeps its pin; the rest of Policy.KnownGood is not looked at.
+// from its logs. If the policy has a node's record, one of its AKs has to have signed, and no AK is learned. If the policy pins AKs, the evidence's has to be among them and keeps its pin; the rest of Policy.KnownGood is not looked at.
 //
 // What is learned says what this node measured, not that it is good: that is for a person to approve.
 func Learn(ev Evidence, p Policy) (KnownGood, error) {
 	e := newExam(&ev, &p)
-	firstUse := len(p.KnownGood.AKs) == 0
+	firstUse := p.Node == nil && len(p.KnownGood.AKs) == 0
 	unpinned := firstUse && p.AKIssuers == nil
 	for _, c := range append(authenticity(), freshness()) {
 		if c.name == CheckAKPinned && unpinned {
@@ -27,11 +27,13 @@ func Learn(ev Evidence, p Policy) (KnownGood, error) {
 		return KnownGood{}, fmt.Errorf("learning from evidence that is not good: %w", err)
 	}
 
-	pin := e.pin
-	if firstUse {
-		pin = e.ak.firstUse()
+	var known KnownGood
+	switch {
+	case firstUse:
+		known.AKs = []AKPin{e.ak.firstUse()}
+	case p.Node == nil:
+		known.AKs = []AKPin{e.pin}
 	}
-	known := KnownGood{AKs: []AKPin{pin}}
 	for i := range e.explained {
 		known.PCRs = append(known.PCRs, e.explained[i].learn())
 	}

@@ -23,6 +23,10 @@ type Policy struct {
 	BindMode BindMode
 	// KnownGood holds the attestation keys and the measurements to be trusted. An empty one trusts nothing.
 	KnownGood KnownGood
+	// Node is the record of the node that the evidence has to be of, as Enroll made it. If set, its AKs may sign, and those of KnownGood may not.
+	Node *NodeRecord
+	// RefusedAKs are the Names of AKs that are trusted no more, whoever pins them.
+	RefusedAKs []Hex
 	// Selection is what has to be signed, bank by bank in this order: no PCR less and no PCR more. None: SHA-256, PCR 17, 18 and 19.
 	Selection []Selection
 	// AllowMorePCRs takes quotes that sign more than Selection, in any order of banks: for evidence that somebody else asked for. Every PCR of Selection is
@@ -35,6 +39,14 @@ type Policy struct {
 	// AKAttributesByIssuer weakens two checks: an AK that is known by its certificate or its key alone, of which nothing shows that it is restricted and
 	// fixed to its TPM, and an AK that is no primary key of the endorsement hierarchy, are taken on the word of whoever issued or pinned them.
 	AKAttributesByIssuer bool
+}
+
+// pins returns the AKs that may sign.
+func (p *Policy) pins() []AKPin {
+	if p.Node != nil {
+		return p.Node.Pins()
+	}
+	return p.KnownGood.AKs
 }
 
 // Selection names PCRs of one bank.

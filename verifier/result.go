@@ -93,7 +93,7 @@ const (
 	CheckMagic CheckName = "magic"
 	// CheckType: quoted is of type TPM_ST_ATTEST_QUOTE (Part 2, 6.9).
 	CheckType CheckName = "type"
-	// CheckAKPinned: the AK is one that the policy pins, by Name and by every byte of its public area, or by its key; and its certificate is by one of the
+	// CheckAKPinned: the AK is not on the refuse list, and is one that the policy pins, by Name and by every byte of its public area, or by its key; and its certificate is by one of the
 	// policy's AKIssuers, if there are any.
 	CheckAKPinned CheckName = "ak_pinned"
 	// CheckAKAttributes: the AK is a restricted signing key that never leaves its TPM (Part 2, 8.3).

@@ -172,6 +172,27 @@ func (o *Object) Ints(key string, most int) []int {
 	return numbers
 }
 
+// Object reads an object that must be there; nil if it is not.
+func (o *Object) Object(key string) *Object {
+	value, ok := o.take(key)
+	members, isObject := value.(map[string]any)
+	if !ok || !isObject {
+		o.Problem(key, "is no object, write {...}")
+		return nil
+	}
+	return newObject(join(o.path, key), members, o.problems)
+}
+
+// OptionalBool reads true or false; false if it is not there.
+func (o *Object) OptionalBool(key string) bool {
+	value, ok := o.take(key)
+	b, isBool := value.(bool)
+	if ok && !isBool {
+		o.Problem(key, "is neither true nor false")
+	}
+	return b
+}
+
 // Objects reads a list of objects; nil if it is not there.
 func (o *Object) Objects(key string) []*Object {
 	list := o.list(key)

@@ -1,0 +1,128 @@
+package verifier
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const maxCRLSize = 16 << 20
+
+// CRL is one certificate revocation list. Nothing is said of who signed it before it is used.
+type CRL struct{ list *x509.RevocationList }
+
+// ParseCRLs reads revocation lists (RFC 5280, 5): one in DER, or any number of "X509 CRL" blocks in PEM; at most 16 MiB. Delta lists, indirect lists and those for a part of the
+// certificates only (critical extensions) are refused: taken for whole lists they would let revoked certificates pass.
+func ParseCRLs(raw []byte) ([]CRL, error) {
+	if len(raw) > maxCRLSize {
+		return nil, fmt.Errorf("reading CRLs: %d bytes, more than %d", len(raw), maxCRLSize)
+	}
+	blocks := [][]byte{raw}
+	if bytes.Contains(raw, []byte("-----BEGIN ")) {
+		var err error
+		if blocks, err = pemBlocks(raw, "X509 CRL"); err != nil {
+			return nil, fmt.Errorf("reading CRLs: %w", err)
+		}
+	}
+
+	crls := make([]CRL, 0, len(blocks))
+	for i, der := range blocks {
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return nil, fmt.Errorf("reading CRLs: list %d does not parse: %w", i+1, err)
+		}
+		if err := understood(list); err != nil {
+			return nil, fmt.Errorf("reading CRLs: list %d: %w", i+1, err)
+		}
+		crls = append(crls, CRL{list})
+	}
+	return crls, nil
+}
+
+// understood refuses critical extensions of the list and of its entries: RFC 5280, 5.2 and 5.3.
+func understood(list *x509.RevocationList) error {
+	critical := func(e pkix.Extension) bool { return e.Critical }
+	if i := slices.IndexFunc(list.Extensions, critical); i >= 0 {
+		return fmt.Errorf("has the critical extension %s, which is not understood", list.Extensions[i].Id)
+	}
+	for _, entry := range list.RevokedCertificateEntries {
+		if i := slices.IndexFunc(entry.Extensions, critical); i >= 0 {
+			return fmt.Errorf("has an entry with the critical extension %s, which is not understood", entry.Extensions[i].Id)
+		}
+	}
+	// RFC 5280, 5.2.4: it has to be critical, but an issuer may err.
+	if slices.ContainsFunc(list.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 27}) }) {
+		return errors.New("is a delta CRL, give the whole one")
+	}
+	return nil
+}
+
+// revokedError says that a certificate was revoked, which no other way to a root heals.
+type revokedError struct{ detail string }
+
+// Error gives the certificate and when it was revoked.
+func (e revokedError) Error() string { return e.detail }
+
+// checkRevocation wants a way to a root on which each certificate but the root is on a current list of its issuer as not revoked, and none on any way that is revoked.
+func checkRevocation(crls []CRL, ways [][]*x509.Certificate, at time.Time) error {
+	if len(crls) == 0 {
+		return notAsked("no CRLs were given")
+	}
+	var uncovered error
+	covered := false
+	for _, way := range ways {
+		err := checkWay(crls, way, at)
+		var revoked revokedError
+		if errors.As(err, &revoked) {
+			return err
+		}
+		if err == nil {
+			covered = true
+		} else if uncovered == nil {
+			uncovered = err
+		}
+	}
+	if covered {
+		return nil
+	}
+	return uncovered
+}
+
+// checkWay goes from the EK certificate to the last below the root.
+func checkWay(crls []CRL, way []*x509.Certificate, at time.Time) error {
+	var errs []error
+	for i := range len(way) - 1 {
+		errs = append(errs, checkStatus(crls, way[i], way[i+1], at))
+	}
+	return errors.Join(errs...)
+}
+
+func checkStatus(crls []CRL, cert, issuer *x509.Certificate, at time.Time) error {
+	stale := ""
+	found := false
+	for _, crl := range crls {
+		if !bytes.Equal(crl.list.RawIssuer, issuer.RawSubject) || crl.list.CheckSignatureFrom(issuer) != nil {
+			continue
+		}
+		for _, entry := range crl.list.RevokedCertificateEntries {
+			if entry.SerialNumber.Cmp(cert.SerialNumber) == 0 {
+				return revokedError{fmt.Sprintf("the certificate %x of %s was revoked on %s",
+					cert.SerialNumber, safeText(issuer.Subject.String()), entry.RevocationTime.UTC().Format(time.DateOnly))}
+			}
+		}
+		if at.Before(crl.list.ThisUpdate) || at.After(crl.list.NextUpdate) {
+			stale = ", and the one that is given ended on " + crl.list.NextUpdate.UTC().Format(time.DateOnly)
+			continue
+		}
+		found = true
+	}
+	if !found {
+		return fmt.Errorf("there is no current CRL of %s%s: whether it revoked the certificate %x is not known", safeText(issuer.Subject.String()), stale, cert.SerialNumber)
+	}
+	return nil
+}
