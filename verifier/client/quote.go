@@ -17,6 +17,8 @@ type QuoteOptions struct {
 	Nonce []byte
 	// Selection names the PCRs to sign. Empty: SHA-256, PCR 17, 18 and 19, which the agent chooses.
 	Selection []verifier.Selection
+	// AKName is the Name of the AK that shall sign: the one in use, or the pending one of a rotation. Empty: the one in use.
+	AKName []byte
 	// WantLogs names the sources of the logs whose bytes are wanted (Capabilities has the list). None: references only.
 	WantLogs []string
 	// KnownLogs holds logs that the caller has already, by source. The node is told their SHA-256 and leaves out the bytes of a log that is
@@ -73,7 +75,7 @@ func (c *Client) Quote(ctx context.Context, opts QuoteOptions) (Reply, error) {
 }
 
 func quoteRequest(opts QuoteOptions) *agentv1.QuoteRequest {
-	req := &agentv1.QuoteRequest{Nonce: opts.Nonce, BindMode: agentv1.BindMode_BIND_MODE_RAW}
+	req := &agentv1.QuoteRequest{Nonce: opts.Nonce, BindMode: agentv1.BindMode_BIND_MODE_RAW, AkName: opts.AKName}
 
 	for _, sel := range opts.Selection {
 		wire := &agentv1.PcrSelection{HashAlgo: agentv1.HashAlgo(sel.Alg)}
