@@ -19,17 +19,21 @@ type Role string
 
 // The roles.
 const (
-	RoleQuote Role = "quote" // ask for quotes and capabilities
-	RoleRaw   Role = "raw"   // have the bare nonce signed
+	RoleQuote   Role = "quote"   // ask for quotes, logs and capabilities
+	RoleRaw     Role = "raw"     // have the bare nonce signed
+	RoleEnroll  Role = "enroll"  // read the identity and activate credentials
+	RoleAdmin   Role = "admin"   // install certificates, rotate and replace the AK
+	RoleObserve Role = "observe" // watch the status
 )
 
-func roles() []Role {
-	return []Role{RoleQuote, RoleRaw}
+// Roles returns all of them.
+func Roles() []Role {
+	return []Role{RoleQuote, RoleRaw, RoleEnroll, RoleAdmin, RoleObserve}
 }
 
 // Caller is who makes a call.
 type Caller struct {
-	// Identity is the name that a rule matched, as dns:NAME or uri:URI; "unix" for local callers; for a caller without rule the first name of its
+	// Identity is the name that a rule matched, as dns:NAME or uri:URI; unix:uid=N,gid=N for local callers; for a caller without rule the first name of its
 	// certificate.
 	Identity string
 	// Address is where the call came from.
@@ -43,20 +47,20 @@ func (c Caller) Has(role Role) bool {
 	return slices.Contains(c.roles, role)
 }
 
-// identify finds out who calls. Whoever comes without TLS came by the unix socket, whose file mode decided already: New allows nothing else.
+// identify finds out who calls.
 func identify(ctx context.Context, rules []ClientRule) Caller {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return Caller{}
 	}
 
+	if local, ok := p.AuthInfo.(peerCredentials); ok {
+		return Caller{Identity: local.identity(), Address: "unix", roles: local.roles()}
+	}
+
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok {
-		if p.Addr.Network() != "unix" {
-			return Caller{Address: p.Addr.String()}
-		}
-
-		return Caller{Identity: "unix", Address: "unix", roles: roles()}
+		return Caller{Address: p.Addr.String()}
 	}
 
 	caller := Caller{Address: p.Addr.String()}
@@ -119,8 +123,16 @@ func callerOf(ctx context.Context) Caller {
 // needed returns the role that a method needs. A method that is not listed can't be called.
 func needed(method string) (Role, bool) {
 	switch method {
-	case agentv1.QuoteService_Quote_FullMethodName, agentv1.QuoteService_GetCapabilities_FullMethodName:
+	case agentv1.QuoteService_Quote_FullMethodName, agentv1.QuoteService_GetEventLog_FullMethodName,
+		agentv1.QuoteService_GetCapabilities_FullMethodName:
 		return RoleQuote, true
+	case agentv1.QuoteService_WatchStatus_FullMethodName:
+		return RoleObserve, true
+	case agentv1.EnrollmentService_GetIdentity_FullMethodName, agentv1.EnrollmentService_ActivateCredential_FullMethodName:
+		return RoleEnroll, true
+	case agentv1.EnrollmentService_InstallCertificate_FullMethodName, agentv1.EnrollmentService_RotateAK_FullMethodName,
+		agentv1.EnrollmentService_CommitAK_FullMethodName, agentv1.EnrollmentService_Reprovision_FullMethodName:
+		return RoleAdmin, true
 	default:
 		return "", false
 	}
@@ -170,10 +182,11 @@ func authorizeStream(rules []ClientRule, stopping <-chan struct{}) grpc.StreamSe
 		case err = <-done:
 			return err
 		case <-stopping:
-			cancel(refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN))
-			<-done
+			end := refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
+			cancel(end)
+			_ = <-done // whatever it says, it says it because of us
 
-			return refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
+			return end
 		}
 	}
 }

@@ -40,16 +40,18 @@ type Deps struct {
 	// TCP takes callers with TLS, which must ask for and verify their certificates. Nil: nobody.
 	TCP net.Listener
 	TLS *tls.Config
-	// Unix takes callers without TLS, who get all roles: its file mode is its guard. Nil: nobody.
+	// Unix takes callers without TLS. Root and the agent's own user get all roles; the others whom its file mode lets in get quote, raw and observe. Nil: nobody.
 	Unix net.Listener
 }
 
 // Agent serves quotes.
 type Agent struct {
 	deps    Deps
+	dir     string // the state folder
 	tpm     *tpm.TPM
 	health  *health.Server
 	metrics *metrics
+	status  *statusBoard
 	servers []listening
 	// stopping is closed when no new work is taken.
 	stopping chan struct{}
@@ -82,48 +84,60 @@ func New(config Config, deps Deps) (*Agent, error) {
 		deps.OpenTPM = func() (transport.TPMCloser, error) { return tpm.Open(config.TPM.Device) }
 	}
 
-	a := &Agent{deps: deps, health: health.NewServer(), metrics: newMetrics(deps.Registerer), stopping: make(chan struct{})}
+	auths, err := config.TPM.auths()
+	if err != nil {
+		return nil, err
+	}
+
+	a := &Agent{deps: deps, dir: config.StateDir, health: health.NewServer(), metrics: newMetrics(deps.Registerer), status: newStatusBoard(bootID()), stopping: make(chan struct{})}
 	a.tpm = tpm.New(tpm.Options{
-		Open:      deps.OpenTPM,
-		Algorithm: config.TPM.AK.Algorithm,
-		Handle:    tpm2.TPMHandle(config.TPM.AK.Handle),
-		Queue:     config.TPM.Queue,
-		Logger:    deps.Logger,
-		OnRetry:   a.metrics.retried,
-		OnState:   a.stateChanged,
+		Open:          deps.OpenTPM,
+		Algorithm:     config.TPM.AK.Algorithm,
+		Handle:        tpm2.TPMHandle(config.TPM.AK.Handle),
+		Auths:         auths,
+		RecordFile:    config.recordFile(),
+		EKCertificate: config.TPM.EKCertificate,
+		Queue:         config.TPM.Queue,
+		Logger:        deps.Logger,
+		OnRetry:       a.metrics.retried,
+		OnState:       a.stateChanged,
 	})
-
 	a.stateChanged(a.tpm.State())
-
-	service := &quoteService{
-		tpm:       a.tpm,
-		logs:      logs.NewStore(sources(config.Logs)),
-		logger:    deps.Logger,
-		metrics:   a.metrics,
-		bootID:    bootID(),
-		simulated: deps.Simulated,
-		version:   deps.Version,
-	}
-
-	if deps.TCP != nil {
-		a.serve(service, deps.TCP, config.Clients, grpc.Creds(credentials.NewTLS(deps.TLS)))
-	}
-
-	if deps.Unix != nil {
-		a.serve(service, deps.Unix, nil)
-	}
+	a.addServers(config)
 
 	return a, nil
 }
 
-// serve adds a server.
-func (a *Agent) serve(service *quoteService, listener net.Listener, rules []ClientRule, options ...grpc.ServerOption) {
-	options = append(options, grpc.MaxRecvMsgSize(maxRequest), grpc.UnaryInterceptor(authorizeUnary(rules)),
-		grpc.StreamInterceptor(authorizeStream(rules, a.stopping)))
-	server := grpc.NewServer(options...)
-	agentv1.RegisterQuoteServiceServer(server, service)
-	healthv1.RegisterHealthServer(server, a.health)
-	a.servers = append(a.servers, listening{server, listener})
+// addServers puts the services behind each listener.
+func (a *Agent) addServers(config Config) {
+	store := logs.New(config.Logs.options(bootID()))
+	quotes := &quoteService{
+		tpm:       a.tpm,
+		logs:      store,
+		logger:    a.deps.Logger,
+		metrics:   a.metrics,
+		status:    a.status,
+		bootID:    bootID(),
+		simulated: a.deps.Simulated,
+		version:   a.deps.Version,
+	}
+	enrollment := &enrollmentService{tpm: a.tpm, logger: a.deps.Logger, logs: store}
+
+	add := func(listener net.Listener, rules []ClientRule, transport credentials.TransportCredentials) {
+		if listener == nil {
+			return
+		}
+
+		server := grpc.NewServer(grpc.Creds(transport), grpc.MaxRecvMsgSize(maxRequest), grpc.UnaryInterceptor(authorizeUnary(rules)),
+			grpc.StreamInterceptor(authorizeStream(rules, a.stopping)))
+		agentv1.RegisterQuoteServiceServer(server, quotes)
+		agentv1.RegisterEnrollmentServiceServer(server, enrollment)
+		healthv1.RegisterHealthServer(server, a.health)
+		a.servers = append(a.servers, listening{server, listener})
+	}
+
+	add(a.deps.TCP, config.Clients, credentials.NewTLS(a.deps.TLS))
+	add(a.deps.Unix, nil, unixTransport{})
 }
 
 // Ready says why quotes can't be made now; nil if they can.
@@ -131,8 +145,15 @@ func (a *Agent) Ready() error {
 	return a.tpm.State().Err
 }
 
-// Run serves until ctx ends. Calls under way are then finished, for up to ten seconds. It returns nil after an orderly end, with the listeners closed.
-func (a *Agent) Run(ctx context.Context) error {
+// Run serves until ctx ends. Calls under way are then finished, for up to ten seconds. It returns nil after an orderly end, with the listeners closed, and
+// ErrRunning at once if another agent uses the state folder.
+func (a *Agent) Run(ctx context.Context) (err error) {
+	unlock, err := lockState(a.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+
 	// The TPM is needed for as long as calls are drained.
 	tpmCtx, releaseTPM := context.WithCancel(context.WithoutCancel(ctx))
 	defer releaseTPM()
@@ -190,15 +211,7 @@ func (a *Agent) stateChanged(state tpm.State) {
 	a.health.SetServingStatus("", serving)
 	a.health.SetServingStatus(agentv1.QuoteService_ServiceDesc.ServiceName, serving)
 	a.metrics.setReady(state.Err == nil)
-}
-
-func sources(configs []LogConfig) []logs.Source {
-	var list []logs.Source
-	for _, c := range configs {
-		list = append(list, logs.Source{Name: c.Source, Path: c.Path})
-	}
-
-	return list
+	a.status.tpmChanged(state)
 }
 
 // bootID returns the kernel's boot id, empty if it can't be read.

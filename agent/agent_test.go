@@ -70,6 +70,7 @@ type node struct {
 	ca       *pki.CA
 	address  string
 	unix     string
+	log      string // where the agent looks for the TXT log
 	registry *prometheus.Registry
 	stop     context.CancelFunc
 	stopped  chan error
@@ -104,6 +105,7 @@ func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *
 
 	dir := t.TempDir()
 	log := filepath.Join(dir, "txt.log")
+	n.log = log
 
 	if raw := sim.EventLog(); raw != nil {
 		if err := os.WriteFile(log, raw, 0o600); err != nil {
@@ -112,9 +114,10 @@ func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *
 	}
 
 	config := agent.DefaultConfig()
-	config.Logs = []agent.LogConfig{{Source: "txt", Path: log}}
+	config.StateDir = dir
+	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
 	config.Clients = []agent.ClientRule{
-		{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}},
+		{SAN: []string{"dns:" + rawer}, Roles: agent.Roles()},
 		{SAN: []string{"dns:" + quoter, "uri:spiffe://example.org/quoter"}, Roles: []agent.Role{agent.RoleQuote}},
 	}
 
@@ -148,7 +151,10 @@ func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *
 
 	t.Cleanup(func() {
 		n.stop()
-		<-n.stopped
+
+		if err := <-n.stopped; err != nil {
+			t.Errorf("Run: %v", err)
+		}
 	})
 
 	return n

@@ -1,15 +1,18 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/google/go-tpm/tpm2"
 
+	"github.com/trustpool/trustpool/agent/internal/logs"
 	"github.com/trustpool/trustpool/agent/internal/tpm"
 )
 
@@ -20,9 +23,11 @@ type Config struct {
 	TLS    TLSConfig    `yaml:"tls"`
 	// Clients say who may call what. A caller without a rule is refused. There is no default.
 	Clients []ClientRule `yaml:"clients"`
-	// Logs are the event logs to serve. Default: none.
-	Logs  []LogConfig `yaml:"logs"`
-	Admin AdminConfig `yaml:"admin"`
+	Logs    LogsConfig   `yaml:"logs"`
+	// StateDir is a folder of the agent's own, where it remembers which key is its AK. No secret is in it, and its loss does no harm as long as the TPM is not
+	// cleared as well. Default: /var/lib/trustpool-agent. Empty: nothing is remembered.
+	StateDir string      `yaml:"state_dir"`
+	Admin    AdminConfig `yaml:"admin"`
 }
 
 // TPMConfig says which TPM to use and how.
@@ -30,15 +35,22 @@ type TPMConfig struct {
 	// Device is the kernel's resource manager, or a unix socket that carries the same frames. Default: /dev/tpmrm0.
 	Device string `yaml:"device"`
 	// Queue is how many callers may wait for the TPM at a time; more are told to come again. Default: 64.
-	Queue int      `yaml:"queue"`
-	AK    AKConfig `yaml:"ak"`
+	Queue int `yaml:"queue"`
+	// OwnerAuthFile and EndorsementAuthFile hold the authorisation values of the TPM's owner and endorsement hierarchies; a newline at the end does not count.
+	// Default: none, both values are empty. Without the owner's the AK can't be kept in the TPM, and each quote costs more.
+	OwnerAuthFile       string `yaml:"owner_auth_file"`
+	EndorsementAuthFile string `yaml:"endorsement_auth_file"`
+	// EKCertificate is a file with the EK's certificate (DER, or PEM with its chain), for TPMs that hold none themselves. Default: none.
+	EKCertificate string   `yaml:"ek_certificate"`
+	AK            AKConfig `yaml:"ak"`
 }
 
 // AKConfig is the attestation key.
 type AKConfig struct {
-	// Algorithm is ecdsa-p256, ecdsa-p384 or rsa-2048. Default: ecdsa-p256, the fastest on nearly all TPMs.
+	// Algorithm is ecdsa-p256, ecdsa-p384 or rsa-2048. A change takes effect at the next rotation. Default: ecdsa-p256, the fastest on nearly all TPMs.
 	Algorithm tpm.KeyAlgorithm `yaml:"algorithm"`
-	// Handle is the persistent handle where the key sits. An object of somebody else there is never overwritten. Default: 0x81018100.
+	// Handle is the persistent handle where the first AK sits; each rotation takes the next one. An object of somebody else there is never overwritten. Default:
+	// 0x81018100.
 	Handle uint32 `yaml:"handle"`
 }
 
@@ -46,7 +58,8 @@ type AKConfig struct {
 type ListenConfig struct {
 	// Address is host:port for mutual TLS. Default: :9443. Empty: none.
 	Address string `yaml:"address"`
-	// Unix is the path of a socket for local tools. Whoever may open it has the roles quote and raw. Default: none.
+	// Unix is the path of a socket for local tools. Root and the agent's own user have all roles on it, others who may open it have quote, raw and observe. Default:
+	// none.
 	Unix string `yaml:"unix"`
 }
 
@@ -63,8 +76,19 @@ type TLSConfig struct {
 type ClientRule struct {
 	// SAN lists names as they stand in the certificate: dns:NAME or uri:URI.
 	SAN []string `yaml:"san"`
-	// Roles are quote (may ask for quotes) and raw (may have the bare nonce signed).
+	// Roles are quote (ask for quotes, logs and capabilities), raw (have the bare nonce signed), enroll (read the identity, activate credentials), admin (install
+	// certificates, rotate and replace the AK) and observe (watch the status).
 	Roles []Role `yaml:"roles"`
+}
+
+// LogsConfig says where event logs are.
+type LogsConfig struct {
+	// Root stands for "/": below it the host's own logs are looked for. In a container, it is where the host's root is. Default: /. Empty: they are left alone.
+	Root string `yaml:"root"`
+	// Collected is the folder where "trustpool-agent collect" leaves at boot what only root may read. Default: /run/trustpool-agent-collect. Empty: there is none.
+	Collected string `yaml:"collected"`
+	// Files are logs in other places. One with the source of a log of the host's takes its place. Default: none.
+	Files []LogConfig `yaml:"files"`
 }
 
 // LogConfig is one event log.
@@ -84,10 +108,54 @@ type AdminConfig struct {
 // DefaultConfig returns the defaults that a file is read over.
 func DefaultConfig() Config {
 	return Config{
-		TPM:    TPMConfig{Device: "/dev/tpmrm0", Queue: 64, AK: AKConfig{Algorithm: tpm.ECDSAP256, Handle: uint32(tpm.DefaultHandle)}},
-		Listen: ListenConfig{Address: ":9443"},
-		Admin:  AdminConfig{Address: "127.0.0.1:9444"},
+		TPM:      TPMConfig{Device: "/dev/tpmrm0", Queue: 64, AK: AKConfig{Algorithm: tpm.ECDSAP256, Handle: uint32(tpm.DefaultHandle)}},
+		Listen:   ListenConfig{Address: ":9443"},
+		Logs:     LogsConfig{Root: "/", Collected: CollectDir},
+		StateDir: "/var/lib/trustpool-agent",
+		Admin:    AdminConfig{Address: "127.0.0.1:9444"},
 	}
+}
+
+// recordFile is where the AK's record is kept.
+func (c Config) recordFile() string {
+	if c.StateDir == "" {
+		return ""
+	}
+
+	return filepath.Join(c.StateDir, "ak.json")
+}
+
+// auths reads the hierarchies' authorisation values.
+func (c TPMConfig) auths() (auths tpm.Auths, err error) {
+	if auths.Owner, err = readAuth(c.OwnerAuthFile); err != nil {
+		return tpm.Auths{}, fmt.Errorf("tpm.owner_auth_file: %w", err)
+	}
+
+	if auths.Endorsement, err = readAuth(c.EndorsementAuthFile); err != nil {
+		return tpm.Auths{}, fmt.Errorf("tpm.endorsement_auth_file: %w", err)
+	}
+
+	return auths, nil
+}
+
+func readAuth(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+
+	value, err := os.ReadFile(path) // #nosec G304 -- the operator's config names the file
+	if err != nil {
+		return nil, err
+	}
+
+	value = bytes.TrimSuffix(value, []byte("\n"))
+
+	// TPM 2.0 Part 1, 19.6.5: no value is longer than the largest digest.
+	if len(value) > 64 {
+		return nil, fmt.Errorf("%s has %d bytes, no TPM takes more than 64", path, len(value))
+	}
+
+	return value, nil
 }
 
 // problems collects what is wrong with a config, as `path.to.key: what is wrong, what to write`.
@@ -104,7 +172,11 @@ func (c Config) Validate() error {
 	c.TPM.validate(&p)
 	c.validateListen(&p)
 	c.validateClients(&p)
-	c.validateLogs(&p)
+	c.Logs.validate(&p)
+
+	if c.StateDir != "" && !filepath.IsAbs(c.StateDir) {
+		p.add("state_dir", "%q is not an absolute path; write /var/lib/trustpool-agent", c.StateDir)
+	}
 
 	if c.Admin.Address != "" {
 		checkAddress(&p, "admin.address", c.Admin.Address)
@@ -116,6 +188,16 @@ func (c Config) Validate() error {
 func (c TPMConfig) validate(p *problems) {
 	if !filepath.IsAbs(c.Device) {
 		p.add("tpm.device", "%q is not an absolute path; write /dev/tpmrm0", c.Device)
+	}
+
+	for _, file := range []struct{ key, path string }{
+		{"owner_auth_file", c.OwnerAuthFile},
+		{"endorsement_auth_file", c.EndorsementAuthFile},
+		{"ek_certificate", c.EKCertificate},
+	} {
+		if file.path != "" && !filepath.IsAbs(file.path) {
+			p.add("tpm."+file.key, "%q is not an absolute path; write one", file.path)
+		}
 	}
 
 	if c.Queue < 1 || c.Queue > 4096 {
@@ -173,22 +255,38 @@ func (c Config) validateClients(p *problems) {
 		}
 
 		if len(rule.Roles) == 0 {
-			p.add(key+".roles", "empty; write one or more of %v", roles())
+			p.add(key+".roles", "empty; write one or more of %v", Roles())
 		}
 
 		for _, role := range rule.Roles {
-			if !slices.Contains(roles(), role) {
-				p.add(key+".roles", "%q is not known; write one or more of %v", role, roles())
+			if !slices.Contains(Roles(), role) {
+				p.add(key+".roles", "%q is not known; write one or more of %v", role, Roles())
 			}
 		}
 	}
 }
 
-func (c Config) validateLogs(p *problems) {
+// options says where a store finds the logs.
+func (c LogsConfig) options(bootID string) logs.Options {
+	options := logs.Options{Root: c.Root, Collected: c.Collected, BootID: bootID}
+	for _, file := range c.Files {
+		options.Files = append(options.Files, logs.File{Name: file.Source, Path: file.Path})
+	}
+
+	return options
+}
+
+func (c LogsConfig) validate(p *problems) {
+	for _, dir := range []struct{ key, path string }{{"root", c.Root}, {"collected", c.Collected}} {
+		if dir.path != "" && !filepath.IsAbs(dir.path) {
+			p.add("logs."+dir.key, "%q is not an absolute path; write one", dir.path)
+		}
+	}
+
 	seen := make(map[string]bool)
 
-	for i, log := range c.Logs {
-		key := fmt.Sprintf("logs[%d]", i)
+	for i, log := range c.Files {
+		key := fmt.Sprintf("logs.files[%d]", i)
 
 		if !isSourceName(log.Source) {
 			p.add(key+".source", "%q is not a name; write 1 to 32 small letters, digits and dashes", log.Source)

@@ -30,25 +30,31 @@ func TestEachMistakeIsNamedByItsKey(t *testing.T) {
 	t.Parallel()
 
 	for key, change := range map[string]func(*agent.Config){
-		"tpm.device":       func(c *agent.Config) { c.TPM.Device = "tpmrm0" },
-		"tpm.queue":        func(c *agent.Config) { c.TPM.Queue = 0 },
-		"tpm.ak.algorithm": func(c *agent.Config) { c.TPM.AK.Algorithm = "dsa" },
-		"tpm.ak.handle":    func(c *agent.Config) { c.TPM.AK.Handle = 0x80000000 },
-		"listen":           func(c *agent.Config) { c.Listen = agent.ListenConfig{} },
-		"listen.address":   func(c *agent.Config) { c.Listen.Address = "9443" },
-		"listen.unix":      func(c *agent.Config) { c.Listen.Unix = "agent.sock" },
-		"tls.certificate":  func(c *agent.Config) { c.TLS.Certificate = "" },
-		"tls.key":          func(c *agent.Config) { c.TLS.Key = "" },
-		"tls.client_ca":    func(c *agent.Config) { c.TLS.ClientCA = "" },
-		"clients":          func(c *agent.Config) { c.Clients = nil },
-		"clients[0].san":   func(c *agent.Config) { c.Clients[0].SAN = []string{"a.example"} },
-		"clients[0].roles": func(c *agent.Config) { c.Clients[0].Roles = []agent.Role{"king"} },
-		"logs[0].source":   func(c *agent.Config) { c.Logs = []agent.LogConfig{{Source: "../x", Path: "/x"}} },
-		"logs[0].path":     func(c *agent.Config) { c.Logs = []agent.LogConfig{{Source: "x", Path: "x"}} },
-		"logs[1].source": func(c *agent.Config) {
-			c.Logs = []agent.LogConfig{{Source: "x", Path: "/x"}, {Source: "x", Path: "/y"}}
+		"tpm.device":           func(c *agent.Config) { c.TPM.Device = "tpmrm0" },
+		"tpm.queue":            func(c *agent.Config) { c.TPM.Queue = 0 },
+		"tpm.ak.algorithm":     func(c *agent.Config) { c.TPM.AK.Algorithm = "dsa" },
+		"tpm.ak.handle":        func(c *agent.Config) { c.TPM.AK.Handle = 0x80000000 },
+		"listen":               func(c *agent.Config) { c.Listen = agent.ListenConfig{} },
+		"listen.address":       func(c *agent.Config) { c.Listen.Address = "9443" },
+		"listen.unix":          func(c *agent.Config) { c.Listen.Unix = "agent.sock" },
+		"tls.certificate":      func(c *agent.Config) { c.TLS.Certificate = "" },
+		"tls.key":              func(c *agent.Config) { c.TLS.Key = "" },
+		"tls.client_ca":        func(c *agent.Config) { c.TLS.ClientCA = "" },
+		"clients":              func(c *agent.Config) { c.Clients = nil },
+		"clients[0].san":       func(c *agent.Config) { c.Clients[0].SAN = []string{"a.example"} },
+		"clients[0].roles":     func(c *agent.Config) { c.Clients[0].Roles = []agent.Role{"king"} },
+		"logs.files[0].source": func(c *agent.Config) { c.Logs.Files = []agent.LogConfig{{Source: "../x", Path: "/x"}} },
+		"logs.files[0].path":   func(c *agent.Config) { c.Logs.Files = []agent.LogConfig{{Source: "x", Path: "x"}} },
+		"logs.files[1].source": func(c *agent.Config) {
+			c.Logs.Files = []agent.LogConfig{{Source: "x", Path: "/x"}, {Source: "x", Path: "/y"}}
 		},
-		"admin.address": func(c *agent.Config) { c.Admin.Address = "nowhere" },
+		"logs.root":                 func(c *agent.Config) { c.Logs.Root = "host" },
+		"logs.collected":            func(c *agent.Config) { c.Logs.Collected = "run" },
+		"state_dir":                 func(c *agent.Config) { c.StateDir = "state" },
+		"tpm.owner_auth_file":       func(c *agent.Config) { c.TPM.OwnerAuthFile = "owner" },
+		"tpm.endorsement_auth_file": func(c *agent.Config) { c.TPM.EndorsementAuthFile = "endorsement" },
+		"tpm.ek_certificate":        func(c *agent.Config) { c.TPM.EKCertificate = "ek.pem" },
+		"admin.address":             func(c *agent.Config) { c.Admin.Address = "nowhere" },
 		"clients[1].san": func(c *agent.Config) {
 			c.Clients = append(c.Clients, agent.ClientRule{Roles: []agent.Role{agent.RoleRaw}})
 		},

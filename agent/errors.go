@@ -75,7 +75,25 @@ func answerTo(reason agentv1.ErrorReason) answer {
 	case agentv1.ErrorReason_ERROR_REASON_HIERARCHY_DISABLED:
 		return answer{codes.FailedPrecondition, "the TPM's endorsement hierarchy is switched off: enable it in the node's firmware setup", 0}
 	case agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED:
-		return answer{codes.FailedPrecondition, "the node's AK is not the one that it was: its operator has to look why", 0}
+		return answer{codes.FailedPrecondition, "the node's TPM does not have the AK that it had: its operator has to look why, and run trustpool-agent identity reprovision if that is right", 0}
+	case agentv1.ErrorReason_ERROR_REASON_AUTH_REQUIRED:
+		return answer{codes.FailedPrecondition, "the TPM's endorsement hierarchy has an authorisation value: the node's operator has to set tpm.endorsement_auth_file", 0}
+	case agentv1.ErrorReason_ERROR_REASON_RECORD_UNREADABLE:
+		return answer{codes.FailedPrecondition, "the agent's record of its AK can't be read: the node's operator has to restore it, or run trustpool-agent identity reprovision", 0}
+	case agentv1.ErrorReason_ERROR_REASON_AK_UNKNOWN:
+		return answer{codes.NotFound, "no AK of this node has this Name: ask GetIdentity which there are", 0}
+	case agentv1.ErrorReason_ERROR_REASON_EK_UNKNOWN:
+		return answer{codes.NotFound, "no EK of this node has this public area: ask GetIdentity which there are", 0}
+	case agentv1.ErrorReason_ERROR_REASON_CREDENTIAL_INVALID:
+		return answer{codes.InvalidArgument, "the TPM does not open this credential: make it anew for an EK and an AK of this node", 0}
+	case agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID:
+		return answer{codes.InvalidArgument, "this is not one valid X.509 certificate (DER) for the key of an AK of this node", 0}
+	case agentv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE:
+		return answer{codes.NotFound, "no log has this digest: ask for a quote again to learn which there are", 0}
+	case agentv1.ErrorReason_ERROR_REASON_LOG_OFFSET_INVALID:
+		return answer{codes.OutOfRange, "the offset is above the log's size", 0}
+	case agentv1.ErrorReason_ERROR_REASON_LOG_CHANGED:
+		return answer{codes.Aborted, "the log changed while it was read: ask for a quote again", time.Second}
 	case agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:
 		return answer{codes.Unavailable, "the agent is shutting down: try again later", 5 * time.Second}
 	default:
@@ -134,7 +152,14 @@ func reasonOf(err error) agentv1.ErrorReason {
 		reason agentv1.ErrorReason
 	}{
 		{tpm.ErrQueueFull, agentv1.ErrorReason_ERROR_REASON_QUEUE_FULL},
-		{tpm.ErrAKInvalidated, agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED},
+		{tpm.ErrReplaced, agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED},
+		{tpm.ErrForeignKey, agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED},
+		{tpm.ErrAuthRequired, agentv1.ErrorReason_ERROR_REASON_AUTH_REQUIRED},
+		{tpm.ErrRecord, agentv1.ErrorReason_ERROR_REASON_RECORD_UNREADABLE},
+		{tpm.ErrUnknownAK, agentv1.ErrorReason_ERROR_REASON_AK_UNKNOWN},
+		{tpm.ErrUnknownEK, agentv1.ErrorReason_ERROR_REASON_EK_UNKNOWN},
+		{tpm.ErrCredential, agentv1.ErrorReason_ERROR_REASON_CREDENTIAL_INVALID},
+		{tpm.ErrCertificate, agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID},
 		{tpm.ErrHandleTaken, agentv1.ErrorReason_ERROR_REASON_HANDLE_TAKEN},
 		{tpm.ErrHierarchyDisabled, agentv1.ErrorReason_ERROR_REASON_HIERARCHY_DISABLED},
 		{tpm.ErrBankInactive, agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE},

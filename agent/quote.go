@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,11 +15,7 @@ import (
 	"github.com/trustpool/trustpool/agent/internal/logs"
 	"github.com/trustpool/trustpool/agent/internal/tpm"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
-	"github.com/trustpool/trustpool/verifier/eventlog"
 )
-
-// maxInline is the largest log that travels inside a reply, in bytes.
-const maxInline = 64 << 10
 
 // quoteService answers callers. Who they are was checked before they get here.
 type quoteService struct {
@@ -30,6 +25,7 @@ type quoteService struct {
 	logs      *logs.Store
 	logger    *slog.Logger
 	metrics   *metrics
+	status    *statusBoard
 	bootID    string
 	simulated bool
 	version   string
@@ -70,21 +66,28 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 		return nil, err
 	}
 
-	quote, err := s.tpm.Quote(ctx, parsed.nonce.bytes, parsed.selections)
+	quote, err := s.tpm.Quote(ctx, tpm.Request{ExtraData: parsed.nonce.bytes, Selections: parsed.selections, AKName: request.GetAkName()})
 	if err != nil {
 		return nil, err
 	}
+
+	snapshots, host := s.logs.Snapshots(), s.logs.Host()
+	launch := readLaunch(quote.Banks, host, snapshots)
+	s.status.launched(launch.status)
 
 	return &agentv1.QuoteResponse{
 		Quoted:         quote.Quoted,
 		QuoteSignature: quote.Signature,
 		PcrBanks:       pcrBanks(quote.Banks),
-		AkName:         quote.AK.Name,
+		AkName:         quote.AK.Name(),
 		AkPublic:       quote.AK.Public,
-		Logs:           s.logReferences(parsed.logs),
+		AkCertificate:  unlessKnown(quote.AK.Record.Certificate, request.GetKnownAkCertificateDigest()),
+		Logs:           logReferences(snapshots, parsed.logs),
 		Hints: &agentv1.UnsignedHints{
 			BootId:       s.bootID,
-			LaunchStatus: launchStatus(quote.Banks),
+			LaunchStatus: launch.status,
+			LaunchDetail: launch.detail,
+			TxtRegisters: registerHints(host),
 			Simulated:    s.simulated,
 			AgentVersion: s.version,
 		},
@@ -123,6 +126,10 @@ func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, prope
 		return quoteRequest{}, err
 	}
 
+	if n := len(request.GetKnownAkCertificateDigest()); n != 0 && n != sha256.Size {
+		return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_LOG_REQUEST_INVALID)
+	}
+
 	wanted, err := wantedLogs(request.GetLogs(), s.logs.Sources())
 	if err != nil {
 		return quoteRequest{}, err
@@ -141,7 +148,7 @@ func (s *quoteService) GetCapabilities(ctx context.Context, _ *agentv1.GetCapabi
 	response := &agentv1.GetCapabilitiesResponse{
 		MinNonceSize:       MinNonce,
 		MaxNonceSize:       uint32(state.Properties.MaxNonce), // #nosec G115 -- at most 66
-		AkName:             state.AK.Name,
+		AkName:             state.AK.Name(),
 		AkPublic:           state.AK.Public,
 		LogSources:         s.logs.Sources(),
 		TpmManufacturer:    state.Properties.Manufacturer,
@@ -162,42 +169,22 @@ func (s *quoteService) GetCapabilities(ctx context.Context, _ *agentv1.GetCapabi
 	return response, nil
 }
 
-// logReferences names all logs, and carries those that are wanted, small enough and not known to the caller.
-func (s *quoteService) logReferences(wanted map[string][]byte) []*agentv1.LogReference {
-	var references []*agentv1.LogReference
-
-	for _, snapshot := range s.logs.Snapshots() {
-		reference := &agentv1.LogReference{
-			Source: snapshot.Source,
-			State:  logState(snapshot.State),
-			Format: logFormat(snapshot.Format),
-			Size:   uint64(len(snapshot.Raw)),
-			Detail: snapshot.Detail,
-		}
-
-		if len(snapshot.Raw) > 0 {
-			reference.Sha256 = snapshot.SHA256[:]
-		}
-
-		known, isWanted := wanted[snapshot.Source]
-		if isWanted && len(snapshot.Raw) <= maxInline && !bytes.Equal(known, snapshot.SHA256[:]) {
-			reference.Content = snapshot.Raw
-		}
-
-		references = append(references, reference)
+// unlessKnown returns the certificate, or nothing if the caller has it already.
+func unlessKnown(certificate, knownDigest []byte) []byte {
+	if digest := sha256.Sum256(certificate); bytes.Equal(digest[:], knownDigest) {
+		return nil
 	}
 
-	return references
+	return certificate
 }
 
 // audit writes the one line that tells who had what signed.
 func (s *quoteService) audit(ctx context.Context, request *agentv1.QuoteRequest, response *agentv1.QuoteResponse, err error, took time.Duration) {
 	caller := callerOf(ctx)
-	nonce := sha256.Sum256(request.GetNonce())
 	attrs := []slog.Attr{
 		slog.String("identity", caller.Identity),
 		slog.String("address", caller.Address),
-		slog.String("nonce_sha256", hex.EncodeToString(nonce[:])),
+		slog.String("nonce_sha256", digestOf(request.GetNonce())),
 		slog.String("bind_mode", request.GetBindMode().String()),
 		slog.Duration("took", took),
 	}
@@ -211,6 +198,13 @@ func (s *quoteService) audit(ctx context.Context, request *agentv1.QuoteRequest,
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "quote", append(attrs,
 		slog.String("ak_name", hex.EncodeToString(response.GetAkName())),
 		slog.String("pcrs", selectionText(response.GetPcrBanks())))...)
+}
+
+// digestOf returns what logs say of a nonce: enough to find it again, nothing to use it.
+func digestOf(nonce []byte) string {
+	digest := sha256.Sum256(nonce)
+
+	return hex.EncodeToString(digest[:])
 }
 
 // selectionText names the PCRs of a reply as tpm2-tools do.
@@ -255,53 +249,4 @@ func pcrBanks(banks []tpm.Bank) []*agentv1.PcrBank {
 	}
 
 	return list
-}
-
-// launchStatus reads PCR 17 (TPM 2.0 PC Client Platform TPM Profile, 4.6.2: FF until a dynamic launch resets it to zeros and extends it).
-func launchStatus(banks []tpm.Bank) agentv1.LaunchStatus {
-	for _, bank := range banks {
-		i := slices.Index(bank.Selection.PCRs(), 17)
-		if i < 0 {
-			continue
-		}
-
-		switch value := bank.Values[i]; {
-		case isAll(value, 0xFF):
-			return agentv1.LaunchStatus_LAUNCH_STATUS_NOT_LAUNCHED
-		case isAll(value, 0x00):
-			return agentv1.LaunchStatus_LAUNCH_STATUS_ANOMALOUS
-		default:
-			return agentv1.LaunchStatus_LAUNCH_STATUS_LAUNCHED
-		}
-	}
-
-	return agentv1.LaunchStatus_LAUNCH_STATUS_UNSPECIFIED
-}
-
-func isAll(value []byte, b byte) bool {
-	return !slices.ContainsFunc(value, func(v byte) bool { return v != b })
-}
-
-func logState(state logs.State) agentv1.LogState {
-	switch state {
-	case logs.Available:
-		return agentv1.LogState_LOG_STATE_AVAILABLE
-	case logs.NotPermitted:
-		return agentv1.LogState_LOG_STATE_NOT_PERMITTED
-	case logs.Empty:
-		return agentv1.LogState_LOG_STATE_EMPTY
-	case logs.Malformed:
-		return agentv1.LogState_LOG_STATE_MALFORMED
-	default:
-		return agentv1.LogState_LOG_STATE_ABSENT
-	}
-}
-
-func logFormat(format eventlog.Format) agentv1.LogFormat {
-	switch format {
-	case eventlog.FormatCryptoAgile:
-		return agentv1.LogFormat_LOG_FORMAT_TCG_CRYPTO_AGILE
-	default:
-		return agentv1.LogFormat_LOG_FORMAT_UNSPECIFIED
-	}
 }

@@ -59,7 +59,7 @@ fails at run time.`,
 	}
 	root.Flags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`")
 	simulator.register(root)
-	root.AddCommand(checkConfigCommand(), collectCommand())
+	root.AddCommand(checkConfigCommand(), collectCommand(), identityCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return daemon.UsageError{Err: fmt.Errorf("%w; see trustpool-agent --help", err)}
 	})

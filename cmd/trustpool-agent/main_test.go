@@ -217,7 +217,7 @@ func TestAKilledAgentComesBackToItsTPM(t *testing.T) {
 
 	config := filepath.Join(dir, "agent.yaml")
 	socket := filepath.Join(dir, "agent.sock")
-	yaml := fmt.Sprintf("tpm: {device: %s/tpm.sock}\nlisten: {address: '', unix: %s}\nadmin: {address: ''}\n", dir, socket)
+	yaml := fmt.Sprintf("tpm: {device: %s/tpm.sock}\nlisten: {address: '', unix: %s}\nadmin: {address: ''}\nstate_dir: %s\n", dir, socket, dir)
 
 	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
@@ -298,4 +298,87 @@ func clientTLS(t *testing.T, dir string) credentials.TransportCredentials {
 	roots.AppendCertsFromPEM(pem)
 
 	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: roots})
+}
+
+func TestIdentityActsThroughTheDaemonOrOnTheTPMButNeverBoth(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	serveTPM(t, filepath.Join(dir, "tpm.sock"))
+
+	write := func(name, listen string) string {
+		path := filepath.Join(dir, name)
+		yaml := fmt.Sprintf("tpm: {device: %s/tpm.sock}\nlisten: %s\nadmin: {address: ''}\nstate_dir: %s\n"+
+			"logs: {root: '', collected: ''}\n", dir, listen, dir)
+
+		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+
+		return path
+	}
+	config := write("agent.yaml", fmt.Sprintf("{address: '', unix: %s/agent.sock}", dir))
+	otherSocket := write("other.yaml", fmt.Sprintf("{address: '', unix: %s/other.sock}", dir))
+
+	identity := func(config string, args ...string) string {
+		t.Helper()
+
+		out, code := call(t, append([]string{"identity", "--config", config}, args...)...)
+		if code != 0 {
+			t.Fatalf("identity %v: exit code %d\n%s", args, code, out)
+		}
+
+		return out
+	}
+
+	alone := identity(config, "show")
+	if !strings.Contains(alone, "attestation key 0: 000b") || !strings.Contains(alone, "endorsement key") {
+		t.Errorf("on the TPM: %s", alone)
+	}
+
+	launch(t, "--config", config)
+	quoteOver(t, "unix://"+filepath.Join(dir, "agent.sock"), insecure.NewCredentials())
+
+	if through := identity(config, "show"); through != alone {
+		t.Errorf("through the daemon: %s\nwithout it: %s", through, alone)
+	}
+
+	if out, code := call(t, "identity", "--config", otherSocket, "show"); code != 1 || !strings.Contains(out, "another agent runs") {
+		t.Errorf("beside the daemon: exit code %d\n%s", code, out)
+	}
+
+	next := identity(config, "rotate")
+	if again := identity(config, "rotate"); again != next {
+		t.Errorf("a second rotation: %s\nthe first: %s", again, next)
+	}
+
+	name := strings.TrimSpace(next[strings.LastIndex(next, " "):])
+	identity(config, "commit", name)
+
+	if out := identity(config, "show"); !strings.Contains(out, "attestation key 1: "+name) || strings.Contains(out, "waiting") {
+		t.Errorf("after the rotation: %s", out)
+	}
+
+	if out, code := call(t, "identity", "--config", config, "reprovision"); code != 2 || !strings.Contains(out, "--yes") {
+		t.Errorf("reprovisioning unasked: exit code %d\n%s", code, out)
+	}
+
+	if out := identity(config, "reprovision", "--yes"); !strings.Contains(out, name) {
+		t.Errorf("reprovisioned to %s", out)
+	}
+}
+
+// call runs the real command to its end.
+func call(t *testing.T, args ...string) (output string, code int) {
+	t.Helper()
+
+	command := exec.Command(os.Args[0], args...)
+	command.Env = append(os.Environ(), asAgent+"=1")
+
+	out, err := command.CombinedOutput()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+
+	return string(out), command.ProcessState.ExitCode()
 }

@@ -42,7 +42,7 @@ func (f *simulatorFlags) register(command *cobra.Command) {
 }
 
 // runSimulator runs the agent, as it is, on a simulated node, with certificates made on the spot.
-func runSimulator(ctx context.Context, flags simulatorFlags, stdout, stderr io.Writer) error {
+func runSimulator(ctx context.Context, flags simulatorFlags, stdout, stderr io.Writer) (err error) {
 	scenario, err := tpmsim.ParseScenario(flags.scenario)
 	if err != nil {
 		return daemon.UsageError{Err: err}
@@ -58,7 +58,7 @@ func runSimulator(ctx context.Context, flags simulatorFlags, stdout, stderr io.W
 	if err != nil {
 		return fmt.Errorf("starting the simulated node: %w", err)
 	}
-	defer node.Close()
+	defer func() { err = errors.Join(err, node.Close()) }()
 
 	config, err := simulatorConfig(dir, flags.listen, node)
 	if err != nil {
@@ -123,7 +123,13 @@ func simulatorConfig(dir, listen string, node *tpmsim.Node) (agent.Config, error
 		return agent.Config{}, fmt.Errorf("writing the event log: %w", err)
 	}
 
+	state := filepath.Join(dir, "state")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return agent.Config{}, fmt.Errorf("making a folder for the agent's state: %w", err)
+	}
+
 	config := agent.DefaultConfig()
+	config.StateDir = state
 	config.Listen.Address = listen
 	config.Admin.Address = ""
 	config.TLS = agent.TLSConfig{
@@ -131,8 +137,8 @@ func simulatorConfig(dir, listen string, node *tpmsim.Node) (agent.Config, error
 		Key:         filepath.Join(certificates, "server-key.pem"),
 		ClientCA:    filepath.Join(certificates, "ca.pem"),
 	}
-	config.Clients = []agent.ClientRule{{SAN: []string{"dns:" + simulatorClient}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}}}
-	config.Logs = []agent.LogConfig{{Source: "txt", Path: log}}
+	config.Clients = []agent.ClientRule{{SAN: []string{"dns:" + simulatorClient}, Roles: agent.Roles()}}
+	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
 
 	if err := config.Validate(); err != nil {
 		return agent.Config{}, daemon.UsageError{Err: err}

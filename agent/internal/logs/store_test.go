@@ -77,6 +77,12 @@ func TestAMalformedFileIsReadAgainWhenItChanges(t *testing.T) {
 	store := logs.New(logs.Options{Now: time.Now, Files: []logs.File{{Name: "a", Path: h.path("a.log")}}})
 	first := byName(t, store, "a")
 
+	// As long as the file looks the same, nobody reads it again.
+	info, err := os.Stat(h.path("a.log"))
+	if err := errorOf(err, os.WriteFile(h.path("a.log"), []byte("Junk"), 0o600), os.Chtimes(h.path("a.log"), info.ModTime(), info.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+
 	time.pass()
 
 	if got := byName(t, store, "a"); got.State != logs.Malformed || got.SHA256 != first.SHA256 {
@@ -118,6 +124,25 @@ func TestASnapshotThatComesAfterTheDaemonIsTaken(t *testing.T) {
 
 	if got := store.Host(); got.Serial != "B5HM22" {
 		t.Errorf("host %+v", got)
+	}
+}
+
+func TestASnapshotGoesBeforeWhatTheDaemonCouldNotParse(t *testing.T) {
+	t.Parallel()
+
+	h, time := newHost(t), newClock()
+	h.write(firmwareLog, sha1Log(2<<20))
+
+	store := logs.New(logs.Options{Root: h.root, Collected: h.path("snap"), BootID: thisBoot, Now: time.Now})
+	if got := byName(t, store, "firmware"); got.State != logs.Malformed || got.Size != 2<<20 {
+		t.Fatalf("%+v", got)
+	}
+
+	collect(t, h)
+	time.pass()
+
+	if got := byName(t, store, "firmware"); got.State != logs.Available {
+		t.Errorf("%+v", got)
 	}
 }
 

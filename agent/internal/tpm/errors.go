@@ -20,6 +20,14 @@ var (
 	ErrHandleTaken = errors.New("AK handle holds another object")
 	// ErrHierarchyDisabled says that the endorsement hierarchy is switched off.
 	ErrHierarchyDisabled = errors.New("endorsement hierarchy disabled")
-	// ErrAKInvalidated says that the key which signed is not the AK.
-	ErrAKInvalidated = errors.New("AK is not the one that was set up")
+	// ErrReplaced says that this TPM does not have the AK on record: it is another TPM, or has another endorsement seed.
+	ErrReplaced = errors.New("this TPM does not have the AK on record")
+	// ErrForeignKey says that the key which signed is not the AK.
+	ErrForeignKey = errors.New("another key signed than the AK")
+	// ErrAuthRequired says that the endorsement hierarchy has an authorisation value that the agent was not given.
+	ErrAuthRequired = errors.New("endorsement hierarchy needs its authorisation value")
+	// ErrRecord says that the record of the AK can't be read.
+	ErrRecord = errors.New("record of the AK not readable")
+	// ErrUnknownAK says that no AK has this Name.
+	ErrUnknownAK = errors.New("no AK with this Name")
 )

@@ -107,17 +107,51 @@ func handlesFrom(t *testing.T, node *tpmsim.Node, first tpm2.TPMHandle) []tpm2.T
 	return handles.Handle
 }
 
-// disableEndorsement performs TPM2_HierarchyControl (TPM 2.0 Part 3, 24.2) with platform authorisation.
-func disableEndorsement(t *testing.T, node *tpmsim.Node) {
+// setEndorsement performs TPM2_HierarchyControl (TPM 2.0 Part 3, 24.2).
+func setEndorsement(t *testing.T, node *tpmsim.Node, enabled bool) {
 	t.Helper()
 
-	response, err := node.Send([]byte{
-		0x80, 0x02, 0, 0, 0, 32, 0, 0, 0x01, 0x21, // TPM_ST_SESSIONS, size, TPM_CC_HierarchyControl
+	state := byte(0)
+	if enabled {
+		state = 1
+	}
+
+	asPlatform(t, node, 0x121, []byte{0x40, 0, 0, 0x0B, state}) // TPM_RH_ENDORSEMENT
+}
+
+// changeEPS performs TPM2_ChangeEPS (TPM 2.0 Part 3, 24.4): the TPM is another one from now on.
+func changeEPS(t *testing.T, node *tpmsim.Node) {
+	t.Helper()
+	asPlatform(t, node, 0x124, nil)
+}
+
+// asPlatform performs a command that go-tpm does not have, with empty platform authorisation.
+func asPlatform(t *testing.T, node *tpmsim.Node, code uint32, parameters []byte) {
+	t.Helper()
+
+	body := []byte{
 		0x40, 0, 0, 0x0C, // TPM_RH_PLATFORM
 		0, 0, 0, 9, 0x40, 0, 0, 0x09, 0, 0, 0, 0, 0, // empty password
-		0x40, 0, 0, 0x0B, 0, // TPM_RH_ENDORSEMENT, NO
-	})
+	}
+	body = append(body, parameters...)
+	command := binary.BigEndian.AppendUint32([]byte{0x80, 0x02}, uint32(10+len(body)))
+	command = append(binary.BigEndian.AppendUint32(command, code), body...)
+
+	response, err := node.Send(command)
 	if err != nil || binary.BigEndian.Uint32(response[6:]) != 0 {
-		t.Fatalf("TPM2_HierarchyControl: %x, %v", response, err)
+		t.Fatalf("command %#x: %x, %v", code, response, err)
+	}
+}
+
+// setAuth gives a hierarchy an authorisation value.
+func setAuth(t *testing.T, node *tpmsim.Node, hierarchy tpm2.TPMHandle, value string) {
+	t.Helper()
+
+	_, err := tpm2.HierarchyChangeAuth{
+		AuthHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)},
+		NewAuth:    tpm2.TPM2BAuth{Buffer: []byte(value)},
+	}.Execute(node)
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -13,7 +13,7 @@ type pcrKey struct {
 }
 
 // kept returns the last values read of the selected PCRs, nil if one is missing.
-func (s *session) kept(selections []Selection) []Bank {
+func (s *tpmSession) kept(selections []Selection) []Bank {
 	banks := make([]Bank, 0, len(selections))
 
 	for _, selection := range selections {
@@ -35,7 +35,7 @@ func (s *session) kept(selections []Selection) []Bank {
 }
 
 // readPCRs reads the selected PCRs into the kept values. TPM2_PCR_Read gives at most eight digests a command, and says which ones (TPM 2.0 Part 3, 22.4).
-func (s *session) readPCRs(selections []Selection) error {
+func (s *tpmSession) readPCRs(selections []Selection) error {
 	left := append([]Selection(nil), selections...)
 
 	for remaining(left) {
@@ -53,7 +53,7 @@ func (s *session) readPCRs(selections []Selection) error {
 }
 
 // keep takes the values of one response and strikes them from left.
-func (s *session) keep(left []Selection, response *tpm2.PCRReadResponse) error {
+func (s *tpmSession) keep(left []Selection, response *tpm2.PCRReadResponse) error {
 	values := response.PCRValues.Digests
 
 	for _, got := range response.PCRSelectionOut.PCRSelections {

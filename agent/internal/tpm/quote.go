@@ -24,15 +24,29 @@ type Quote struct {
 	AK *AK
 }
 
+// Request asks for a quote.
+type Request struct {
+	// ExtraData is signed as it is.
+	ExtraData []byte
+	// Selections are the PCRs: at least one, each bank once, no empty ones.
+	Selections []Selection
+	// AKName chooses the AK; empty: the one in use.
+	AKName []byte
+}
+
 // Quote signs extraData and the selected PCRs. It waits for its turn at the TPM as long as ctx allows.
 //
 // Errors: those of this package, ctx's own, or the TPM's.
-func (t *TPM) Quote(ctx context.Context, extraData []byte, selections []Selection) (*Quote, error) {
+func (t *TPM) Quote(ctx context.Context, request Request) (*Quote, error) {
 	var quote *Quote
 
-	err := t.use(ctx, func(s *session) error {
-		var err error
-		quote, err = s.quote(extraData, selections)
+	err := t.use(ctx, func(s *tpmSession) error {
+		ak, err := s.akNamed(request.AKName)
+		if err != nil {
+			return err
+		}
+
+		quote, err = s.quote(ak, request.ExtraData, request.Selections)
 
 		return err
 	})
@@ -43,33 +57,45 @@ func (t *TPM) Quote(ctx context.Context, extraData []byte, selections []Selectio
 	return quote, nil
 }
 
+// akNamed returns the AK with this Name.
+func (s *tpmSession) akNamed(name []byte) (*AK, error) {
+	switch {
+	case len(name) == 0 || bytes.Equal(name, s.ak.Name()):
+		return s.ak, nil
+	case s.pending != nil && bytes.Equal(name, s.pending.Name()):
+		return s.pending, nil
+	default:
+		return nil, ErrUnknownAK
+	}
+}
+
 // quote costs one TPM command as long as the PCRs are what they were at the last quote, which for PCR 17-19 is the rule: the kept values are proven by the
 // signed digest. Otherwise the PCRs are read and compared with the same quote, and only then is another one made.
-func (s *session) quote(extraData []byte, selections []Selection) (*Quote, error) {
+func (s *tpmSession) quote(ak *AK, extraData []byte, selections []Selection) (*Quote, error) {
 	if err := s.checkRequest(extraData, selections); err != nil {
 		return nil, err
 	}
 
 	for range quoteRounds {
-		response, err := s.sign(extraData, selections)
+		response, err := s.sign(ak, extraData, selections)
 		if err != nil {
 			return nil, err
 		}
 
-		banks, err := s.match(response.attest.pcrDigest, selections)
+		banks, err := s.match(ak, response.pcrDigest, selections)
 		if err != nil {
 			return nil, err
 		}
 
 		if banks != nil {
-			return &Quote{Quoted: response.quoted, Signature: response.signature, Banks: banks, AK: s.ak}, nil
+			return &Quote{Quoted: response.quoted, Signature: response.signature, Banks: banks, AK: ak}, nil
 		}
 	}
 
 	return nil, ErrPCRRace
 }
 
-func (s *session) checkRequest(extraData []byte, selections []Selection) error {
+func (s *tpmSession) checkRequest(extraData []byte, selections []Selection) error {
 	if len(extraData) > s.properties.MaxNonce {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrNonceTooLong, len(extraData), s.properties.MaxNonce)
 	}
@@ -84,8 +110,8 @@ func (s *session) checkRequest(extraData []byte, selections []Selection) error {
 }
 
 // match returns values whose digest is the signed one: the kept ones, or those read now. Nil, if neither.
-func (s *session) match(signed []byte, selections []Selection) ([]Bank, error) {
-	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(s.ak.hash, banks), signed) {
+func (s *tpmSession) match(ak *AK, signed []byte, selections []Selection) ([]Bank, error) {
+	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(ak.hash, banks), signed) {
 		return banks, nil
 	}
 
@@ -93,7 +119,7 @@ func (s *session) match(signed []byte, selections []Selection) ([]Bank, error) {
 		return nil, err
 	}
 
-	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(s.ak.hash, banks), signed) {
+	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(ak.hash, banks), signed) {
 		return banks, nil
 	}
 
@@ -103,61 +129,57 @@ func (s *session) match(signed []byte, selections []Selection) ([]Bank, error) {
 // signed is one response of TPM2_Quote.
 type signed struct {
 	quoted, signature []byte
-	attest            attest
-}
-
-// attest is what the agent checks of a TPMS_ATTEST.
-type attest struct {
-	pcrDigest []byte
+	pcrDigest         []byte
 }
 
 // sign performs TPM2_Quote (TPM 2.0 Part 3, 18.4) and makes sure that the answer is to this question.
-func (s *session) sign(extraData []byte, selections []Selection) (*signed, error) {
+func (s *tpmSession) sign(ak *AK, extraData []byte, selections []Selection) (*signed, error) {
 	selection := list(selections)
 
 	response, err := tpm2.Quote{
-		SignHandle: tpm2.AuthHandle{
-			Handle: s.ak.Handle,
-			Name:   tpm2.TPM2BName{Buffer: s.ak.Name},
-			Auth:   tpm2.PasswordAuth(nil),
-		},
+		SignHandle:     ak.authorized(),
 		QualifyingData: tpm2.TPM2BData{Buffer: extraData},
 		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
 		PCRSelect:      selection,
 	}.Execute(s.line)
 	if err != nil {
-		return nil, s.signError(err, extraData)
+		return nil, s.signError(ak, err, extraData)
 	}
 
 	quoted := response.Quoted.Bytes()
 
-	checked, err := s.checkAttest(quoted, extraData, selection)
+	pcrDigest, err := s.checkAttest(ak, quoted, extraData, selection)
 	if err != nil {
 		return nil, err
 	}
 
-	return &signed{quoted: quoted, signature: tpm2.Marshal(response.Signature), attest: checked}, nil
+	return &signed{quoted: quoted, signature: tpm2.Marshal(response.Signature), pcrDigest: pcrDigest}, nil
+}
+
+// authorized is the AK as a command takes it; its authorisation value is empty.
+func (ak *AK) authorized() tpm2.AuthHandle {
+	return tpm2.AuthHandle{Handle: ak.handle, Name: tpm2.TPM2BName{Buffer: ak.Name()}, Auth: tpm2.PasswordAuth(nil)}
 }
 
 // signError gives the TPM's refusals of a quote the names that callers know.
-func (s *session) signError(err error, extraData []byte) error {
+func (s *tpmSession) signError(ak *AK, err error, extraData []byte) error {
 	var format1 tpm2.TPMFmt1Error
 
 	if errors.Is(err, tpm2.TPMRCSize) && errors.As(err, &format1) {
 		// The first parameter is qualifyingData: this TPM takes less than it announced.
 		if isParameter, index := format1.Parameter(); isParameter && index == 1 {
 			s.properties.MaxNonce = len(extraData) - 1
-			s.publish()
+			s.publish(EventNone)
 
 			return fmt.Errorf("%w: %d bytes refused", ErrNonceTooLong, len(extraData))
 		}
 	}
 
-	if errors.Is(err, tpm2.TPMRCHandle) {
-		// The key is gone from its handle, as after TPM2_Clear.
+	// The key is gone from its handle, as after TPM2_Clear: TPM_RC_HANDLE for a persistent one, TPM_RC_REFERENCE_H0 for a transient one.
+	if errors.Is(err, tpm2.TPMRCHandle) || errors.Is(err, tpm2.TPMRCReferenceH0) {
 		s.stale = true
 
-		return fmt.Errorf("%w: no key at 0x%08x", ErrAKInvalidated, s.ak.Handle)
+		return fmt.Errorf("%w: no key at 0x%08x", ErrForeignKey, uint32(ak.handle))
 	}
 
 	return err
@@ -165,30 +187,30 @@ func (s *session) signError(err error, extraData []byte) error {
 
 // checkAttest compares what was signed with what was asked. With a password session the TPM does not check the key's Name, so whatever was put at
 // the AK's handle would sign in the AK's name: only qualifiedSigner tells.
-func (s *session) checkAttest(quoted, extraData []byte, selection tpm2.TPMLPCRSelection) (attest, error) {
-	parsed, err := tpm2.Unmarshal[tpm2.TPMSAttest](quoted)
+func (s *tpmSession) checkAttest(ak *AK, quoted, extraData []byte, selection tpm2.TPMLPCRSelection) (pcrDigest []byte, err error) {
+	attest, err := tpm2.Unmarshal[tpm2.TPMSAttest](quoted)
 	if err != nil {
-		return attest{}, fmt.Errorf("parsing TPMS_ATTEST: %w", err)
+		return nil, fmt.Errorf("parsing TPMS_ATTEST: %w", err)
 	}
 
-	if subtle.ConstantTimeCompare(parsed.QualifiedSigner.Buffer, s.ak.qualifiedName) != 1 {
+	if subtle.ConstantTimeCompare(attest.QualifiedSigner.Buffer, ak.qualifiedName) != 1 {
 		s.stale = true
 
-		return attest{}, ErrAKInvalidated
+		return nil, ErrForeignKey
 	}
 
-	if !bytes.Equal(parsed.ExtraData.Buffer, extraData) {
-		return attest{}, errors.New("the TPM signed another nonce")
+	if !bytes.Equal(attest.ExtraData.Buffer, extraData) {
+		return nil, errors.New("the TPM signed another nonce")
 	}
 
-	info, err := parsed.Attested.Quote()
+	info, err := attest.Attested.Quote()
 	if err != nil {
-		return attest{}, fmt.Errorf("parsing TPMS_QUOTE_INFO: %w", err)
+		return nil, fmt.Errorf("parsing TPMS_QUOTE_INFO: %w", err)
 	}
 
 	if !bytes.Equal(tpm2.Marshal(info.PCRSelect), tpm2.Marshal(selection)) {
-		return attest{}, errors.New("the TPM signed another PCR selection")
+		return nil, errors.New("the TPM signed another PCR selection")
 	}
 
-	return attest{pcrDigest: info.PCRDigest.Buffer}, nil
+	return info.PCRDigest.Buffer, nil
 }

@@ -1,8 +1,8 @@
 package tpm
 
 import (
-	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,9 +18,16 @@ import (
 type Options struct {
 	// Open opens the device; called again whenever the way to the TPM breaks.
 	Open func() (transport.TPMCloser, error)
-	// Algorithm and Handle are the AK's.
+	// Algorithm is that of AKs yet to be made.
 	Algorithm KeyAlgorithm
-	Handle    tpm2.TPMHandle
+	// Handle is the first AK's persistent handle.
+	Handle tpm2.TPMHandle
+	// Auths are the authorisation values that an operator set.
+	Auths Auths
+	// RecordFile remembers the AKs; its folder exists. Empty: nothing is remembered beyond this process.
+	RecordFile string
+	// EKCertificate is a file (DER or PEM) with the EK's certificate, for a TPM that has none in NV. Empty: none.
+	EKCertificate string
 	// Queue is how many callers may wait for the TPM at a time.
 	Queue int
 	// Logger gets what an operator has to know.
@@ -37,10 +44,9 @@ type TPM struct {
 
 	// turn holds a token while somebody uses what follows it. Callers queue up on it in the order of their coming.
 	turn    chan struct{}
-	session *session
-
-	// akName is the Name of the first AK that was set up: another one is never used in its place.
-	akName []byte
+	session *tpmSession
+	// record is nil until it was read, or the AKs were found.
+	record *Record
 
 	waiting atomic.Int32
 	state   atomic.Pointer[State]
@@ -54,21 +60,38 @@ type TPM struct {
 type State struct {
 	// Err is why quotes can't be made; nil if they can.
 	Err error
-	// AK and Properties are set when Err is nil.
-	AK         *AK
-	Properties Properties
+	// Event is what led to this state.
+	Event Event
+	// AK, Properties, and during a rotation Pending, are set if Err is nil.
+	AK, Pending *AK
+	Properties  Properties
 }
 
-// session is an open TPM with its AK. It is used under TPM.turn only.
-type session struct {
+// Event is something that an observer should hear of.
+type Event uint8
+
+// The events.
+const (
+	EventNone        Event = iota
+	EventCleared           // the AK was gone from its handle, and the TPM gave the same one again
+	EventReplaced          // the TPM does not give the AK on record
+	EventRotation          // a rotation was begun or ended
+	EventCertificate       // a certificate was installed
+)
+
+// tpmSession is an open TPM with its AKs. It is used under TPM.turn only.
+type tpmSession struct {
 	line       *line
 	ak         *AK
+	pending    *AK // nil unless an AK rotation is under way
 	properties *Properties
 	// pcrs are the last values read.
 	pcrs map[pcrKey][]byte
+	// eks are kept once they were read: deriving an RSA key may take a TPM half a minute.
+	eks []EK
 	// stale says that the AK has to be set up again before the next use.
 	stale   bool
-	publish func()
+	publish func(Event)
 }
 
 // New returns the owner of a TPM that Run will open.
@@ -153,20 +176,26 @@ func (t *TPM) open(ctx context.Context) error {
 			return t.fail(fmt.Errorf("%w: %w", ErrAbsent, err))
 		}
 
-		t.session = &session{line: &line{device: device, sleep: time.Sleep, retries: t.options.OnRetry}, publish: t.publish}
+		t.session = &tpmSession{line: &line{device: device, sleep: time.Sleep, retries: t.options.OnRetry}, publish: t.publish}
 	}
 
 	if err := t.setUp(); err != nil {
 		return t.fail(err)
 	}
 
-	t.options.Logger.Info("ready to quote", "ak_name", fmt.Sprintf("%x", t.session.ak.Name), "ak_handle", fmt.Sprintf("0x%08x", t.session.ak.Handle),
-		"tpm_manufacturer", t.session.properties.Manufacturer)
+	ak := t.session.ak
+	t.options.Logger.Info("ready to quote", "ak_name", hex.EncodeToString(ak.Name()), "ak_handle", fmt.Sprintf("0x%08x", uint32(ak.handle)),
+		"ak_transient", ak.Transient, "tpm_manufacturer", t.session.properties.Manufacturer)
 
 	return nil
 }
 
-// setUp reads what the TPM says of itself and provisions the AK. It never changes keys by itself: another TPM, or another endorsement seed, gives another
+// keys gives access to the AKs.
+func (t *TPM) keys() keys {
+	return keys{t.session.line, t.options.Auths}
+}
+
+// setUp reads what the TPM says of itself and sets up the AKs on record. It never changes keys by itself: another TPM, or another endorsement seed, gives another
 // key, and that is for an operator to decide.
 func (t *TPM) setUp() error {
 	s := t.session
@@ -176,24 +205,95 @@ func (t *TPM) setUp() error {
 		return err
 	}
 
-	ak, err := provisionAK(s.line, t.options.Algorithm, t.options.Handle)
+	record, err := t.recall()
 	if err != nil {
 		return err
 	}
 
-	if t.akName != nil && !bytes.Equal(t.akName, ak.Name) {
-		return fmt.Errorf("%w: this TPM derives %x, before it was %x", ErrAKInvalidated, ak.Name, t.akName)
+	ak, event, err := t.setUpAK(&record)
+	if err != nil {
+		return err
+	}
+
+	var pending *AK
+	if record.Pending != nil {
+		if pending, _, err = t.keys().ensure(*record.Pending); err != nil {
+			return fmt.Errorf("setting up the pending AK: %w", err)
+		}
 	}
 
 	if s.properties != nil {
 		properties.MaxNonce = min(properties.MaxNonce, s.properties.MaxNonce)
 	}
 
-	t.akName = ak.Name
-	s.properties, s.ak, s.stale, s.pcrs = properties, ak, false, make(map[pcrKey][]byte)
-	t.publish()
+	t.remember(record)
+	s.properties, s.ak, s.pending, s.stale, s.pcrs, s.eks = properties, ak, pending, false, make(map[pcrKey][]byte), nil
+	t.publish(event)
 
 	return nil
+}
+
+// setUpAK sets up the AK in use, at another handle if the operator named another one because the old one is taken, and finishes the end of a rotation.
+func (t *TPM) setUpAK(record *Record) (*AK, Event, error) {
+	ak, restored, err := t.keys().ensure(*record.AK)
+
+	if moved := t.options.Handle + tpm2.TPMHandle(record.AK.Generation); errors.Is(err, ErrHandleTaken) && moved != record.AK.Handle {
+		record.AK.Handle = moved
+		ak, _, err = t.keys().ensure(*record.AK)
+	}
+
+	if err != nil {
+		return nil, EventNone, err
+	}
+
+	if record.Retired != nil {
+		if err := t.keys().remove(*record.Retired); err != nil {
+			t.options.Logger.Warn("the retired AK stays at its handle", "error", err)
+		}
+
+		record.Retired = nil
+	}
+
+	if restored && !ak.Transient && t.record != nil {
+		t.options.Logger.Warn("the AK was gone from its handle and the TPM gave the same one again: was it cleared?", "ak_name", hex.EncodeToString(ak.Name()))
+
+		return ak, EventCleared, nil
+	}
+
+	return ak, EventNone, nil
+}
+
+// recall returns the record of this process, else of the file, else of what is found in the TPM. It is the caller's own copy.
+func (t *TPM) recall() (Record, error) {
+	if t.record != nil {
+		return t.record.clone(), nil
+	}
+
+	record, err := readRecord(t.options.RecordFile)
+	if err != nil {
+		return Record{}, err
+	}
+
+	if record.AK != nil {
+		t.record = &record
+
+		return record.clone(), nil
+	}
+
+	return t.keys().find(t.options.Algorithm, t.options.Handle)
+}
+
+// remember makes a record the one in force. A record that can't be written costs nothing until the TPM is cleared as well, so quoting goes on.
+func (t *TPM) remember(record Record) {
+	if t.record != nil && t.record.equal(record) {
+		return
+	}
+
+	if err := writeRecord(t.options.RecordFile, record); err != nil {
+		t.options.Logger.Error("the AK's record is not kept", "error", err)
+	}
+
+	t.record = &record
 }
 
 // setState makes a state known; the caller holds the turn.
@@ -203,23 +303,14 @@ func (t *TPM) setState(state State) {
 }
 
 // publish makes the session's state known.
-func (t *TPM) publish() {
-	t.setState(State{AK: t.session.ak, Properties: *t.session.properties})
+func (t *TPM) publish(event Event) {
+	t.setState(State{Event: event, AK: t.session.ak, Pending: t.session.pending, Properties: *t.session.properties})
 }
 
 // use waits for its turn and lets do talk to the TPM. When do finds the AK gone from its handle, as after TPM2_Clear, it is set up again and do
 // gets a second try.
-func (t *TPM) use(ctx context.Context, do func(*session) error) error {
-	if int(t.waiting.Add(1)) > t.options.Queue {
-		t.waiting.Add(-1)
-
-		return ErrQueueFull
-	}
-
-	err := t.wait(ctx)
-	t.waiting.Add(-1)
-
-	if err != nil {
+func (t *TPM) use(ctx context.Context, do func(*tpmSession) error) error {
+	if err := t.enter(ctx); err != nil {
 		return err
 	}
 	defer t.release()
@@ -228,7 +319,7 @@ func (t *TPM) use(ctx context.Context, do func(*session) error) error {
 		return err
 	}
 
-	err = do(t.session)
+	err := do(t.session)
 	if err != nil && t.session.stale && !t.session.line.broken {
 		if err = t.setUp(); err == nil {
 			err = do(t.session)
@@ -243,6 +334,19 @@ func (t *TPM) use(ctx context.Context, do func(*session) error) error {
 	}
 
 	return named(err)
+}
+
+// enter waits for the turn, unless too many wait already.
+func (t *TPM) enter(ctx context.Context) error {
+	if int(t.waiting.Add(1)) > t.options.Queue {
+		t.waiting.Add(-1)
+
+		return ErrQueueFull
+	}
+
+	defer t.waiting.Add(-1)
+
+	return t.wait(ctx)
 }
 
 // wait waits for the turn. Whoever has waited longest is next.
@@ -279,7 +383,13 @@ func (t *TPM) fail(err error) error {
 
 	if known := t.State().Err; known == nil || known.Error() != err.Error() {
 		t.options.Logger.Error("cannot quote", "error", err)
-		t.setState(State{Err: err})
+
+		event := EventNone
+		if errors.Is(err, ErrReplaced) {
+			event = EventReplaced
+		}
+
+		t.setState(State{Err: err, Event: event})
 	}
 
 	if t.session != nil && t.session.line.broken {
@@ -301,8 +411,22 @@ func (t *TPM) close() error {
 		return nil
 	}
 
-	err := t.session.line.device.Close()
+	err := t.flushLoaded()
+	err = errors.Join(err, t.session.line.device.Close())
 	t.session = nil
 
 	return err
+}
+
+// flushLoaded unloads AKs that could not be kept at their handles.
+func (t *TPM) flushLoaded() error {
+	var errs []error
+
+	for _, ak := range []*AK{t.session.ak, t.session.pending} {
+		if ak != nil && ak.Transient {
+			errs = append(errs, t.keys().flush(ak.handle))
+		}
+	}
+
+	return errors.Join(errs...)
 }

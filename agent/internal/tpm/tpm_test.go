@@ -138,7 +138,7 @@ var (
 func mustQuote(t *testing.T, owner *tpm.TPM, selections []tpm.Selection) *tpm.Quote {
 	t.Helper()
 
-	quote, err := owner.Quote(t.Context(), nonce, selections)
+	quote, err := owner.Quote(t.Context(), tpm.Request{ExtraData: nonce, Selections: selections})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestQuoteGivesUpWhenPCRsKeepMoving(t *testing.T) {
 		return nil, nil
 	})
 
-	_, err := owner.Quote(t.Context(), nonce, []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA256, 16)})
+	_, err := owner.Quote(t.Context(), tpm.Request{ExtraData: nonce, Selections: []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA256, 16)}})
 	if !errors.Is(err, tpm.ErrPCRRace) {
 		t.Errorf("got %v, want ErrPCRRace", err)
 	}
@@ -270,13 +270,13 @@ func TestTheAKIsTheSameAfterTPM2Clear(t *testing.T) {
 
 	node := start(t)
 	owner, states := own(t, node, nil)
-	before := ready(t, states).AK.Name
+	before := ready(t, states).AK.Name()
 
 	if _, err := (tpm2.Clear{AuthHandle: tpm2.TPMRHPlatform}).Execute(node); err != nil {
 		t.Fatal(err)
 	}
 
-	if got := mustQuote(t, owner, selection).AK.Name; !bytes.Equal(got, before) {
+	if got := mustQuote(t, owner, selection).AK.Name(); !bytes.Equal(got, before) {
 		t.Errorf("AK is %x, was %x", got, before)
 	}
 }
@@ -309,7 +309,7 @@ func TestAnotherKeyAtTheHandleDoesNotSignInTheAKsName(t *testing.T) {
 	persistForeign(t, node, tpm.DefaultHandle)
 
 	for range 2 {
-		if _, err := owner.Quote(t.Context(), nonce, selection); !errors.Is(err, tpm.ErrHandleTaken) {
+		if _, err := owner.Quote(t.Context(), tpm.Request{ExtraData: nonce, Selections: selection}); !errors.Is(err, tpm.ErrHandleTaken) {
 			t.Errorf("got %v, want ErrHandleTaken", err)
 		}
 	}
@@ -319,7 +319,7 @@ func TestASwitchedOffEndorsementHierarchyIsNamed(t *testing.T) {
 	t.Parallel()
 
 	node := start(t)
-	disableEndorsement(t, node)
+	setEndorsement(t, node, false)
 
 	_, states := own(t, node, nil)
 
@@ -342,7 +342,7 @@ func TestABrokenTPMIsOpenedAgain(t *testing.T) {
 		return nil, nil
 	})
 
-	if _, err := owner.Quote(t.Context(), nonce, selection); !errors.Is(err, tpm.ErrAbsent) {
+	if _, err := owner.Quote(t.Context(), tpm.Request{ExtraData: nonce, Selections: selection}); !errors.Is(err, tpm.ErrAbsent) {
 		t.Errorf("got %v, want ErrAbsent", err)
 	}
 
@@ -395,7 +395,7 @@ func TestWaitingForTheTPMEndsWithTheCaller(t *testing.T) {
 
 	first := make(chan error)
 	go func() {
-		_, err := owner.Quote(context.Background(), nonce, selection)
+		_, err := owner.Quote(context.Background(), tpm.Request{ExtraData: nonce, Selections: selection})
 		first <- err
 	}()
 	<-working
@@ -404,7 +404,7 @@ func TestWaitingForTheTPMEndsWithTheCaller(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	second := make(chan error)
 	go func() {
-		_, err := owner.Quote(ctx, nonce, selection)
+		_, err := owner.Quote(ctx, tpm.Request{ExtraData: nonce, Selections: selection})
 		second <- err
 	}()
 
@@ -413,7 +413,7 @@ func TestWaitingForTheTPMEndsWithTheCaller(t *testing.T) {
 		expired, cancel := context.WithCancel(t.Context())
 		cancel()
 
-		if _, err := owner.Quote(expired, nonce, selection); errors.Is(err, tpm.ErrQueueFull) {
+		if _, err := owner.Quote(expired, tpm.Request{ExtraData: nonce, Selections: selection}); errors.Is(err, tpm.ErrQueueFull) {
 			break
 		}
 	}
@@ -447,7 +447,7 @@ func TestATooLongNonceIsRefusedAndTheLimitRemembered(t *testing.T) {
 		return nil, nil
 	})
 
-	if _, err := owner.Quote(t.Context(), bytes.Repeat([]byte{1}, 50), selection); !errors.Is(err, tpm.ErrNonceTooLong) {
+	if _, err := owner.Quote(t.Context(), tpm.Request{ExtraData: bytes.Repeat([]byte{1}, 50), Selections: selection}); !errors.Is(err, tpm.ErrNonceTooLong) {
 		t.Errorf("got %v, want ErrNonceTooLong", err)
 	}
 
@@ -465,11 +465,11 @@ func TestTheTPMSignsAsMuchAsItAnnounces(t *testing.T) {
 	owner, states := own(t, start(t), nil)
 	most := ready(t, states).Properties.MaxNonce
 
-	if _, err := owner.Quote(t.Context(), bytes.Repeat([]byte{1}, most), selection); err != nil {
+	if _, err := owner.Quote(t.Context(), tpm.Request{ExtraData: bytes.Repeat([]byte{1}, most), Selections: selection}); err != nil {
 		t.Errorf("%d bytes: %v", most, err)
 	}
 
-	if _, err := owner.Quote(t.Context(), bytes.Repeat([]byte{1}, most+1), selection); !errors.Is(err, tpm.ErrNonceTooLong) {
+	if _, err := owner.Quote(t.Context(), tpm.Request{ExtraData: bytes.Repeat([]byte{1}, most+1), Selections: selection}); !errors.Is(err, tpm.ErrNonceTooLong) {
 		t.Errorf("%d bytes: got %v, want ErrNonceTooLong", most+1, err)
 	}
 }
@@ -484,7 +484,7 @@ func TestAnInactiveBankIsRefused(t *testing.T) {
 		t.Fatalf("sha512 is active among %v", banks)
 	}
 
-	if _, err := owner.Quote(t.Context(), nonce, []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA512, 17)}); !errors.Is(err, tpm.ErrBankInactive) {
+	if _, err := owner.Quote(t.Context(), tpm.Request{ExtraData: nonce, Selections: []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA512, 17)}}); !errors.Is(err, tpm.ErrBankInactive) {
 		t.Errorf("got %v, want ErrBankInactive", err)
 	}
 }

@@ -45,7 +45,7 @@ func readBounded(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() // read only: nothing to lose
+	defer func() { _ = file.Close() }() // read only: nothing to lose
 
 	content, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
 	if err != nil {

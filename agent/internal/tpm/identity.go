@@ -1,0 +1,238 @@
+package tpm
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// Creation is an AK with the TPM's word on how it was made.
+type Creation struct {
+	AK *AK
+	// Pending says that it waits for the end of a rotation.
+	Pending bool
+	// Data is TPMS_CREATION_DATA (TPM 2.0 Part 2, 15.1); Info is TPMS_ATTEST over its digest, and Signature the TPMT_SIGNATURE over Info by the AK itself.
+	Data, Info, Signature []byte
+}
+
+// Identity is who a node is, as far as its TPM says.
+type Identity struct {
+	EKs []EK
+	AKs []Creation
+}
+
+// Identity returns the EKs, and for each AK a certification of its creation that signs nonce.
+func (t *TPM) Identity(ctx context.Context, nonce []byte) (*Identity, error) {
+	var identity Identity
+
+	err := t.use(ctx, func(s *tpmSession) error {
+		eks, err := t.endorsementKeys()
+		if err != nil {
+			return err
+		}
+
+		identity = Identity{EKs: eks}
+
+		for _, ak := range []*AK{s.ak, s.pending} {
+			if ak == nil {
+				continue
+			}
+
+			creation, err := t.certifyCreation(ak, nonce)
+			if err != nil {
+				return err
+			}
+
+			creation.Pending = ak == s.pending
+			identity.AKs = append(identity.AKs, *creation)
+		}
+
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the identity: %w", err)
+	}
+
+	return &identity, nil
+}
+
+// endorsementKeys returns the EKs, read once for each time the TPM was opened.
+func (t *TPM) endorsementKeys() ([]EK, error) {
+	s := t.session
+	if s.eks != nil {
+		return s.eks, nil
+	}
+
+	eks, err := readEKs(s.line, t.options.Auths, t.options.EKCertificate)
+	if err == nil {
+		s.eks = eks
+	}
+
+	return eks, err
+}
+
+// certifyCreation derives the key once more, since only creation gives the ticket that TPM2_CertifyCreation (TPM 2.0 Part 3, 18.3) wants.
+func (t *TPM) certifyCreation(ak *AK, nonce []byte) (creation *Creation, err error) {
+	err = t.keys().withPrimary(ak.Record.Algorithm, ak.Record.Generation, func(primary *tpm2.CreatePrimaryResponse) (bool, error) {
+		if !bytes.Equal(primary.Name.Buffer, ak.Name()) {
+			t.session.stale = true
+
+			return false, ErrReplaced
+		}
+
+		response, err := tpm2.CertifyCreation{
+			SignHandle:     ak.authorized(),
+			ObjectHandle:   tpm2.NamedHandle{Handle: ak.handle, Name: tpm2.TPM2BName{Buffer: ak.Name()}},
+			QualifyingData: tpm2.TPM2BData{Buffer: nonce},
+			CreationHash:   primary.CreationHash,
+			InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+			CreationTicket: primary.CreationTicket,
+		}.Execute(t.session.line)
+		if err != nil {
+			return false, fmt.Errorf("certifying the AK's creation: %w", t.session.signError(ak, err, nonce))
+		}
+
+		creation = &Creation{
+			AK:        ak,
+			Data:      primary.CreationData.Bytes(),
+			Info:      response.CertifyInfo.Bytes(),
+			Signature: tpm2.Marshal(response.Signature),
+		}
+
+		return false, nil
+	})
+
+	return creation, err
+}
+
+// Activate opens a credential that was made for one of this node's EKs and AKs, and notes that the AK was enrolled.
+//
+// Errors besides those of the TPM's state: ErrUnknownAK, ErrUnknownEK, ErrCredential.
+func (t *TPM) Activate(ctx context.Context, ekPublic, akName, blob, secret []byte) ([]byte, error) {
+	var opened []byte
+
+	err := t.use(ctx, func(s *tpmSession) error {
+		ak, err := s.akNamed(akName)
+		if err != nil {
+			return err
+		}
+
+		eks, err := t.endorsementKeys()
+		if err != nil {
+			return err
+		}
+
+		for _, ek := range eks {
+			if !bytes.Equal(ek.Public, ekPublic) {
+				continue
+			}
+
+			if opened, err = activate(s.line, t.options.Auths, ek, ak.handle, ak.Name(), blob, secret); err != nil {
+				return err
+			}
+
+			if err := t.change(ak, func(record *KeyRecord) { record.Enrolled = true }); err != nil {
+				t.options.Logger.Warn("it is not kept that the AK was enrolled", "error", err)
+			}
+
+			s.publish(EventNone)
+
+			return nil
+		}
+
+		return ErrUnknownEK
+	})
+	if err != nil {
+		return nil, fmt.Errorf("activating a credential: %w", err)
+	}
+
+	return opened, nil
+}
+
+// InstallCertificate keeps an operator's certificate (DER) for the AK whose key it certifies.
+//
+// Errors besides those of the TPM's state: ErrCertificate.
+func (t *TPM) InstallCertificate(ctx context.Context, der []byte) error {
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return fmt.Errorf("installing an AK certificate: %w: %w", ErrCertificate, err)
+	}
+
+	err = t.use(ctx, func(s *tpmSession) error {
+		for _, ak := range []*AK{s.ak, s.pending} {
+			if ak == nil || !ak.isKeyOf(certificate) {
+				continue
+			}
+
+			if err := t.change(ak, func(record *KeyRecord) { record.Certificate = der }); err != nil {
+				return err
+			}
+
+			s.publish(EventCertificate)
+
+			return nil
+		}
+
+		return fmt.Errorf("%w: it is for another key than this node's AK", ErrCertificate)
+	})
+	if err != nil {
+		return fmt.Errorf("installing an AK certificate: %w", err)
+	}
+
+	return nil
+}
+
+// isKeyOf says whether the certificate is for this AK's key.
+func (ak *AK) isKeyOf(certificate *x509.Certificate) bool {
+	public, err := tpm2.Unmarshal[tpm2.TPMTPublic](ak.Public)
+	if err != nil {
+		return false
+	}
+
+	key, err := tpm2.Pub(*public)
+	if err != nil {
+		return false
+	}
+
+	equal, ok := key.(interface{ Equal(x crypto.PublicKey) bool })
+
+	return ok && equal.Equal(certificate.PublicKey)
+}
+
+// change changes what is remembered of an AK. The AK is replaced, not changed, because replies under way refer to it.
+func (t *TPM) change(ak *AK, change func(*KeyRecord)) error {
+	record := t.record.clone()
+	changed := *ak
+
+	for _, key := range []*KeyRecord{record.AK, record.Pending} {
+		if key != nil && bytes.Equal(key.Name, ak.Name()) {
+			change(key)
+			changed.Record = *key
+		}
+	}
+
+	if err := t.commit(record); err != nil {
+		return err
+	}
+
+	if t.session.ak == ak {
+		t.session.ak = &changed
+	} else {
+		t.session.pending = &changed
+	}
+
+	return nil
+}
+
+// Errors of enrolment.
+var (
+	// ErrUnknownEK says that this TPM has no EK with this public area.
+	ErrUnknownEK = errors.New("no EK with this public area")
+	// ErrCertificate says that a certificate can't be that of an AK.
+	ErrCertificate = errors.New("not a certificate of an AK")
+)
