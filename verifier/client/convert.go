@@ -46,7 +46,6 @@ func newReply(resp *agentv1.QuoteResponse, opts QuoteOptions) (Reply, error) {
 		return Reply{}, err
 	}
 
-	hintMissing(hints, references, logs)
 	return Reply{
 		Evidence: verifier.Evidence{
 			Quoted:    resp.GetQuoted(),

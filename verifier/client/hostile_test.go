@@ -20,10 +20,18 @@ type hostileNode struct {
 	agentv1.UnimplementedQuoteServiceServer
 	quote        func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error)
 	capabilities func() (*agentv1.GetCapabilitiesResponse, error)
+	eventLog     func(*agentv1.GetEventLogRequest, sender) error
 }
+
+// sender sends one piece of a log.
+type sender func(*agentv1.GetEventLogResponse) error
 
 func (n *hostileNode) Quote(_ context.Context, req *agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) {
 	return n.quote(req)
+}
+
+func (n *hostileNode) GetEventLog(req *agentv1.GetEventLogRequest, stream grpc.ServerStreamingServer[agentv1.GetEventLogResponse]) error {
+	return n.eventLog(req, stream.Send)
 }
 
 func (n *hostileNode) GetCapabilities(context.Context, *agentv1.GetCapabilitiesRequest) (*agentv1.GetCapabilitiesResponse, error) {

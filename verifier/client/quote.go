@@ -19,11 +19,14 @@ type QuoteOptions struct {
 	Selection []verifier.Selection
 	// AKName is the Name of the AK that shall sign: the one in use, or the pending one of a rotation. Empty: the one in use.
 	AKName []byte
-	// WantLogs names the sources of the logs whose bytes are wanted (Capabilities has the list). None: references only.
+	// WantLogs names the sources of the logs whose bytes are wanted (Capabilities has the list). None: references only. Large ones are fetched one by one
+	// after the answer, at most 16 MiB together.
 	WantLogs []string
 	// KnownLogs holds logs that the caller has already, by source. The node is told their SHA-256 and leaves out the bytes of a log that is
 	// still the same; the evidence then holds the caller's. It saves the transfer, nothing else. These sources count as wanted.
 	KnownLogs map[string][]byte
+	// Progress, if not nil, is called as the bytes of a large log come in: done of its Size are here.
+	Progress func(log LogReference, done int)
 }
 
 // Reply is what a node answered to one challenge.
@@ -68,9 +71,13 @@ func (c *Client) Quote(ctx context.Context, opts QuoteOptions) (Reply, error) {
 	}
 
 	reply, err := newReply(resp, opts)
+	if err == nil {
+		err = c.fetchLogs(ctx, &reply, opts)
+	}
 	if err != nil {
 		return Reply{}, fmt.Errorf("reading the quote of %s: %w", c.address, err)
 	}
+	hintMissing(reply.Evidence.Hints, reply.Logs, reply.Evidence.Logs)
 	return reply, nil
 }
 

@@ -91,12 +91,12 @@ func TestQuoteUsesTheCallersLogOnlyIfItIsTheNodes(t *testing.T) {
 	now := []byte("the log as it is now")
 	for name, test := range map[string]struct {
 		known []byte
-		want  []verifier.Log
+		same  bool
 	}{
-		"the same":       {now, []verifier.Log{{Source: "txt", Raw: now}}},
-		"an older one":   {[]byte("the log as it was.."), nil},
-		"one more byte":  {append(bytes.Clone(now), 0), nil},
-		"nothing at all": {nil, nil},
+		"the same":       {now, true},
+		"an older one":   {[]byte("the log as it was.."), false},
+		"one more byte":  {append(bytes.Clone(now), 0), false},
+		"nothing at all": {nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -104,14 +104,24 @@ func TestQuoteUsesTheCallersLogOnlyIfItIsTheNodes(t *testing.T) {
 			resp := honest()
 			resp.Logs = []*agentv1.LogReference{logOf("txt", now)}
 			resp.Logs[0].Content = nil
-			c := dialNode(t, &hostileNode{quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return resp, nil }})
+			fetched := false
+			c := dialNode(t, &hostileNode{
+				quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return resp, nil },
+				eventLog: func(_ *agentv1.GetEventLogRequest, send sender) error {
+					fetched = true
+					return send(&agentv1.GetEventLogResponse{Chunk: now})
+				},
+			})
 
 			reply, err := c.Quote(t.Context(), QuoteOptions{KnownLogs: map[string][]byte{"txt": test.known}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, reply.Evidence.Logs); diff != "" {
+			if diff := cmp.Diff([]verifier.Log{{Source: "txt", Raw: now}}, reply.Evidence.Logs); diff != "" {
 				t.Errorf("logs (-want +got):\n%s", diff)
+			}
+			if fetched == test.same {
+				t.Errorf("fetched: %t", fetched)
 			}
 		})
 	}
