@@ -19,28 +19,42 @@ type endorsementKey struct {
 	keyUsage  x509.KeyUsage
 }
 
-// endorsementKeys returns the EKs of a manufactured node.
-func endorsementKeys() []endorsementKey {
-	return []endorsementKey{
-		{
-			name:      "RSA-2048",
-			template:  tpm2.RSAEKTemplate, // L-1
-			handle:    0x81010001,
-			certIndex: 0x01c00002,
-			keyUsage:  x509.KeyUsageKeyEncipherment,
-		},
-		{
-			name:      "ECC P-384",
-			template:  p384Template(),
-			handle:    0x81010016,
-			certIndex: 0x01c00016,
-			keyUsage:  x509.KeyUsageKeyAgreement,
-		},
+// rsaEK is by template L-1.
+func rsaEK() endorsementKey {
+	return endorsementKey{
+		name:      "RSA-2048",
+		template:  tpm2.RSAEKTemplate,
+		handle:    0x81010001,
+		certIndex: 0x01c00002,
+		keyUsage:  x509.KeyUsageKeyEncipherment,
 	}
 }
 
-// persist derives the key, makes it persistent and returns its public key.
-func (k endorsementKey) persist(m *machine) (public crypto.PublicKey, err error) {
+// p256EK is by template L-2.
+func p256EK() endorsementKey {
+	return endorsementKey{
+		name:      "ECC P-256",
+		template:  tpm2.ECCEKTemplate,
+		handle:    0x81010002,
+		certIndex: 0x01c0000a,
+		keyUsage:  x509.KeyUsageKeyAgreement,
+	}
+}
+
+// p384EK is by template H-3.
+func p384EK() endorsementKey {
+	return endorsementKey{
+		name:      "ECC P-384",
+		template:  p384Template(),
+		handle:    0x81010016,
+		certIndex: 0x01c00016,
+		keyUsage:  x509.KeyUsageKeyAgreement,
+	}
+}
+
+// derive derives the key, makes it persistent if told so, and returns its public
+// key.
+func (k endorsementKey) derive(m *machine, persistent bool) (public crypto.PublicKey, err error) {
 	made, err := tpm2.CreatePrimary{
 		PrimaryHandle: tpm2.TPMRHEndorsement,
 		InPublic:      tpm2.New2B(k.template),
@@ -53,12 +67,14 @@ func (k endorsementKey) persist(m *machine) (public crypto.PublicKey, err error)
 		err = errors.Join(err, flushErr)
 	}()
 
-	if _, err := (tpm2.EvictControl{
-		Auth:             tpm2.TPMRHOwner,
-		ObjectHandle:     tpm2.NamedHandle{Handle: made.ObjectHandle, Name: made.Name},
-		PersistentHandle: k.handle,
-	}).Execute(m); err != nil {
-		return nil, err
+	if persistent {
+		if _, err := (tpm2.EvictControl{
+			Auth:             tpm2.TPMRHOwner,
+			ObjectHandle:     tpm2.NamedHandle{Handle: made.ObjectHandle, Name: made.Name},
+			PersistentHandle: k.handle,
+		}).Execute(m); err != nil {
+			return nil, fmt.Errorf("making it persistent: %w", err)
+		}
 	}
 	return publicKey(made.OutPublic)
 }

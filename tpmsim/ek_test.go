@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
+	"fmt"
 	"math/big"
 	"slices"
 	"testing"
@@ -150,8 +151,19 @@ func TestPolicyBIsMadeOfItsParts(t *testing.T) {
 	}
 }
 
-// readCertificate reads an NV index with its own empty authorization.
+// readCertificate reads the certificate in an NV index.
 func readCertificate(t *testing.T, tpm transport.TPM, index tpm2.TPMHandle) *x509.Certificate {
+	t.Helper()
+
+	cert, err := x509.ParseCertificate(readIndex(t, tpm, index))
+	if err != nil {
+		t.Fatalf("NV index %#x: %v", uint32(index), err)
+	}
+	return cert
+}
+
+// readIndex reads an NV index with its own empty authorization.
+func readIndex(t *testing.T, tpm transport.TPM, index tpm2.TPMHandle) []byte {
 	t.Helper()
 
 	public, err := tpm2.NVReadPublic{NVIndex: index}.Execute(tpm)
@@ -163,19 +175,20 @@ func readCertificate(t *testing.T, tpm transport.TPM, index tpm2.TPMHandle) *x50
 		t.Fatal(err)
 	}
 
-	read, err := tpm2.NVRead{
-		AuthHandle: tpm2.AuthHandle{Handle: index, Name: public.NVName, Auth: tpm2.PasswordAuth(nil)},
-		NVIndex:    tpm2.NamedHandle{Handle: index, Name: public.NVName},
-		Size:       contents.DataSize,
-	}.Execute(tpm)
-	if err != nil {
-		t.Fatalf("NV index %#x: %v", uint32(index), err)
+	var content []byte
+	for len(content) < int(contents.DataSize) {
+		read, err := tpm2.NVRead{
+			AuthHandle: tpm2.AuthHandle{Handle: index, Name: public.NVName, Auth: tpm2.PasswordAuth(nil)},
+			NVIndex:    tpm2.NamedHandle{Handle: index, Name: public.NVName},
+			Size:       min(contents.DataSize-uint16(len(content)), 1024),
+			Offset:     uint16(len(content)),
+		}.Execute(tpm)
+		if err != nil {
+			t.Fatalf("NV index %#x: %v", uint32(index), err)
+		}
+		content = append(content, read.Data.Buffer...)
 	}
-	cert, err := x509.ParseCertificate(read.Data.Buffer)
-	if err != nil {
-		t.Fatalf("NV index %#x: %v", uint32(index), err)
-	}
-	return cert
+	return content
 }
 
 // persistentKey returns the public key at a handle, put together by hand.
@@ -186,7 +199,14 @@ func persistentKey(t *testing.T, tpm transport.TPM, handle tpm2.TPMHandle) crypt
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := read.OutPublic.Contents()
+	return publicOf(t, read.OutPublic)
+}
+
+// publicOf returns an RSA-2048 or ECC P-384 key.
+func publicOf(t *testing.T, from tpm2.TPM2BPublic) crypto.PublicKey {
+	t.Helper()
+
+	public, err := from.Contents()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +223,18 @@ func persistentKey(t *testing.T, tpm transport.TPM, handle tpm2.TPMHandle) crypt
 		t.Fatal(err)
 	}
 	return key
+}
+
+// keyKind returns the type and size of a key.
+func keyKind(key crypto.PublicKey) string {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprint("RSA ", key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return key.Curve.Params().Name
+	default:
+		return fmt.Sprintf("%T", key)
+	}
 }
 
 // directoryName returns the attributes of the directory name that is the subject

@@ -9,7 +9,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -62,47 +64,65 @@ func newEKAuthority() (*ekAuthority, error) {
 // certify returns the EK certificate of a public key, in DER.
 // TCG EK Credential Profile for TPM Family 2.0, 3.2.
 func (a *ekAuthority) certify(public crypto.PublicKey, usage x509.KeyUsage) ([]byte, error) {
+	// The name of the TPM: 3.2.9.
+	name, err := directoryName(map[int]string{1: tpmManufacturer, 2: tpmModel, 3: tpmVersion})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the TPM's name: %w", err)
+	}
+	return a.sign(public, &x509.Certificate{
+		Subject:            pkix.Name{CommonName: "trustpool simulated TPM"},
+		KeyUsage:           usage,
+		UnknownExtKeyUsage: []asn1.ObjectIdentifier{{2, 23, 133, 8, 1}}, // tcg-kp-EKCertificate
+		ExtraExtensions:    []pkix.Extension{name},
+	})
+}
+
+// certifyPlatform returns a certificate, in DER, of the platform that has the TPM
+// of this RSA EK.
+func (a *ekAuthority) certifyPlatform(ek crypto.PublicKey) ([]byte, error) {
+	name, err := directoryName(map[int]string{4: "trustpool", 5: "simulated node", 6: "1"})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the platform's name: %w", err)
+	}
+	return a.sign(ek, &x509.Certificate{
+		Subject:            pkix.Name{CommonName: "trustpool simulated platform"},
+		KeyUsage:           x509.KeyUsageKeyEncipherment,
+		UnknownExtKeyUsage: []asn1.ObjectIdentifier{{2, 23, 133, 8, 2}}, // tcg-kp-PlatformAttributeCertificate
+		ExtraExtensions:    []pkix.Extension{name},
+	})
+}
+
+// sign completes a certificate that is no authority's and never expires, and
+// returns it in DER.
+func (a *ekAuthority) sign(public crypto.PublicKey, template *x509.Certificate) ([]byte, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
 	}
-	name, err := tpmName()
-	if err != nil {
-		return nil, fmt.Errorf("encoding the TPM's name: %w", err)
-	}
-
-	return x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "trustpool simulated TPM"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              noExpiry(),
-		KeyUsage:              usage,
-		UnknownExtKeyUsage:    []asn1.ObjectIdentifier{{2, 23, 133, 8, 1}}, // tcg-kp-EKCertificate
-		BasicConstraintsValid: true,
-		ExtraExtensions:       []pkix.Extension{name},
-	}, a.cert, public, a.key)
+	template.SerialNumber = serial
+	template.NotBefore = time.Now().Add(-time.Hour)
+	template.NotAfter = noExpiry()
+	template.BasicConstraintsValid = true
+	return x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
 }
 
-// tpmName returns the subject alternative name of an EK certificate: one
-// directory name with manufacturer, model and version of the TPM.
-// TCG EK Credential Profile for TPM Family 2.0, 3.2.9.
-func tpmName() (pkix.Extension, error) {
-	const directoryName = 4 // of GeneralName: RFC 5280, 4.2.1.6
+// directoryName returns a critical subject alternative name: one directory name
+// with the attributes 2.23.133.2.N of the TCG, in the order of N.
+func directoryName(attributes map[int]string) (pkix.Extension, error) {
+	const generalName = 4 // the tag of directoryName in GeneralName: RFC 5280, 4.2.1.6
 
-	attribute := func(last int, value string) pkix.RelativeDistinguishedNameSET {
-		return pkix.RelativeDistinguishedNameSET{{Type: asn1.ObjectIdentifier{2, 23, 133, 2, last}, Value: value}}
+	var rdns pkix.RDNSequence
+	for _, last := range slices.Sorted(maps.Keys(attributes)) {
+		id := asn1.ObjectIdentifier{2, 23, 133, 2, last}
+		rdns = append(rdns, pkix.RelativeDistinguishedNameSET{{Type: id, Value: attributes[last]}})
 	}
-	name, err := asn1.Marshal(pkix.RDNSequence{
-		attribute(1, tpmManufacturer),
-		attribute(2, tpmModel),
-		attribute(3, tpmVersion),
-	})
+	name, err := asn1.Marshal(rdns)
 	if err != nil {
 		return pkix.Extension{}, err
 	}
 
 	value, err := asn1.Marshal([]asn1.RawValue{{
-		Class: asn1.ClassContextSpecific, Tag: directoryName, IsCompound: true, Bytes: name,
+		Class: asn1.ClassContextSpecific, Tag: generalName, IsCompound: true, Bytes: name,
 	}})
 	if err != nil {
 		return pkix.Extension{}, err

@@ -25,6 +25,7 @@ const (
 	evtypeLCPDetailsHash     eventType = 0x412
 	evtypeLCPAuthoritiesHash eventType = 0x413
 	evtypeNVInfoHash         eventType = 0x414
+	evtypeCapValue           eventType = 0x4ff
 
 	// evtypeTboot is what tboot logs its own measurements as.
 	evtypeTboot eventType = 0x501

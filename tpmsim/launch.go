@@ -45,6 +45,18 @@ type step struct {
 	banks []bank
 }
 
+// capped returns the launch with a cap at the end of PCRs 17 and 18, by whoever
+// extended them last. Intel TXT MLE Developer's Guide, table E-6.
+func (l *launch) capped() *launch {
+	last := l.steps[len(l.steps)-1]
+	for _, pcr := range []uint32{pcrDetails, pcrAuthorities} {
+		s := hashed(pcr, evtypeCapValue, []byte{1})
+		s.locality, s.banks = last.locality, last.banks
+		l.steps = append(l.steps, s)
+	}
+	return l
+}
+
 // run performs the launch on a TPM that was just started and returns its
 // events. Afterwards the TPM is at locality 0; after an error it is at any.
 func (l *launch) run(m *machine) ([]record, error) {
@@ -106,6 +118,18 @@ func (s step) record() record {
 		r.digests = append(r.digests, digest{b.alg, s.measure(b)})
 	}
 	return r
+}
+
+// tamper changes what a log tells of the measured environment, in every bank.
+func tamper(records []record) {
+	for _, r := range records {
+		if r.typ != evtypeMLEHash {
+			continue
+		}
+		for _, d := range r.digests {
+			d.value[0] ^= 1
+		}
+	}
 }
 
 // extend extends the digests of an event into its PCR, all banks in one command.

@@ -16,7 +16,7 @@ import (
 
 func TestReplayOfTheLogGivesThePCRs(t *testing.T) {
 	t.Parallel()
-	for _, scenario := range []tpmsim.Scenario{"", tpmsim.Trusted, tpmsim.OtherHypervisor} {
+	for _, scenario := range []tpmsim.Scenario{"", tpmsim.Trusted, tpmsim.OtherHypervisor, tpmsim.OtherKernel, tpmsim.Capped} {
 		n := tpmsimtest.Start(t, tpmsim.Options{Scenario: scenario})
 		_, events := readLog(t, n.EventLog())
 
@@ -92,33 +92,35 @@ func TestTbootPolicyIsTheOneOfTheField(t *testing.T) {
 	}
 }
 
-func TestOtherHypervisorDiffersInOneEvent(t *testing.T) {
+func TestOtherModuleDiffersInOneEvent(t *testing.T) {
 	t.Parallel()
 	trusted := tpmsimtest.Start(t, tpmsim.Options{})
-	other := tpmsimtest.Start(t, tpmsim.Options{Scenario: tpmsim.OtherHypervisor})
-
 	_, want := readLog(t, trusted.EventLog())
-	_, got := readLog(t, other.EventLog())
-	if len(got) != len(want) {
-		t.Fatalf("%d events, want %d", len(got), len(want))
-	}
-	const module0 = 18
-	for i := range want {
-		if same := cmp.Equal(want[i], got[i], cmp.AllowUnexported(event{})); same == (i == module0) {
-			t.Errorf("event %d: same = %v", i, same)
-		}
-	}
-	for name, alg := range hashAlgs() {
-		if bytes.Equal(want[module0].digests[alg], got[module0].digests[alg]) {
-			t.Errorf("module 0 has the same %s digest", name)
-		}
-	}
+	before := allPCRs(t, trusted)
 
-	before, after := allPCRs(t, trusted), allPCRs(t, other)
-	for pcr := range before {
-		differs := before[pcr] != after[pcr]
-		if is17 := pcr == "sha1:17" || pcr == "sha256:17" || pcr == "sha384:17"; differs != is17 {
-			t.Errorf("PCR %s: differs = %v", pcr, differs)
+	for scenario, module := range map[tpmsim.Scenario]int{tpmsim.OtherHypervisor: 18, tpmsim.OtherKernel: 19} {
+		other := tpmsimtest.Start(t, tpmsim.Options{Scenario: scenario})
+		_, got := readLog(t, other.EventLog())
+		if len(got) != len(want) {
+			t.Fatalf("%s: %d events, want %d", scenario, len(got), len(want))
+		}
+		for i := range want {
+			if same := cmp.Equal(want[i], got[i], cmp.AllowUnexported(event{})); same == (i == module) {
+				t.Errorf("%s: event %d: same = %v", scenario, i, same)
+			}
+		}
+		for name, alg := range hashAlgs() {
+			if bytes.Equal(want[module].digests[alg], got[module].digests[alg]) {
+				t.Errorf("%s: the module has the same %s digest", scenario, name)
+			}
+		}
+
+		after := allPCRs(t, other)
+		for pcr := range before {
+			differs := before[pcr] != after[pcr]
+			if is17 := pcr == "sha1:17" || pcr == "sha256:17" || pcr == "sha384:17"; differs != is17 {
+				t.Errorf("%s: PCR %s: differs = %v", scenario, pcr, differs)
+			}
 		}
 	}
 }

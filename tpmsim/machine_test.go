@@ -28,11 +28,11 @@ func TestHashSequenceWithoutEffectIsNoticed(t *testing.T) {
 	defer n.Close()
 	n.machine.ctrl = control{yesMan{}}
 
-	l, err := Trusted.launch()
+	p, err := Trusted.plan()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.run(n.machine); err == nil || !strings.Contains(err.Error(), "PCR 17 is ff") {
+	if _, err := p.launch.run(n.machine); err == nil || !strings.Contains(err.Error(), "PCR 17 is ff") {
 		t.Errorf("error = %v, want one that shows PCR 17", err)
 	}
 }

@@ -7,49 +7,31 @@ import (
 	"fmt"
 
 	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 )
 
 // manufacture makes a TPM that was just started for the first time into one as a
-// vendor ships it: its PCR banks, its EKs at the handles and its EK certificates
-// in the NV indices that the TCG EK Credential Profile gives them. The TPM is
-// left as after a power cycle.
-func manufacture(m *machine) (manifest, error) {
+// vendor ships it: its PCR banks, its EKs at the handles and its certificates in
+// the NV indices that the TCG EK Credential Profile gives them. The TPM is left as
+// after a power cycle. It returns, in PEM, what the certificates verify against.
+func manufacture(m *machine, ships Endorsement) (ekRoots string, err error) {
 	if err := allocateBanks(m); err != nil {
-		return manifest{}, fmt.Errorf("allocating PCR banks: %w", err)
+		return "", fmt.Errorf("allocating PCR banks: %w", err)
 	}
 	if err := m.powerOn(); err != nil {
-		return manifest{}, err
+		return "", err
 	}
 
 	ca, err := newEKAuthority()
 	if err != nil {
-		return manifest{}, fmt.Errorf("making the EK authority: %w", err)
+		return "", fmt.Errorf("making the EK authority: %w", err)
 	}
-	for _, k := range endorsementKeys() {
-		if err := k.manufacture(m, ca); err != nil {
-			return manifest{}, fmt.Errorf("making the %s EK: %w", k.name, err)
+	for _, k := range ships.keys() {
+		if err := ships.manufacture(m, ca, k); err != nil {
+			return "", fmt.Errorf("making the %s EK: %w", k.name, err)
 		}
 	}
-
-	roots := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})
-	return manifest{Manufactured: true, EKRoots: string(roots)}, nil
-}
-
-// manufacture makes the key persistent and writes its certificate.
-func (k endorsementKey) manufacture(m *machine, ca *ekAuthority) error {
-	public, err := k.persist(m)
-	if err != nil {
-		return fmt.Errorf("making it persistent: %w", err)
-	}
-
-	cert, err := ca.certify(public, k.keyUsage)
-	if err != nil {
-		return fmt.Errorf("certifying it: %w", err)
-	}
-	if err := writeReadOnlyNV(m, k.certIndex, cert); err != nil {
-		return fmt.Errorf("writing its certificate: %w", err)
-	}
-	return nil
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})), nil
 }
 
 // allocateBanks chooses the active banks, from the next power cycle on. swtpm
@@ -71,28 +53,38 @@ func allocateBanks(m *machine) error {
 			tpm2.TPMSPCRSelection{Hash: b.alg, PCRSelect: []byte(allPCRs)})
 	}
 
-	body := binary.BigEndian.AppendUint32(nil, uint32(tpm2.TPMRHPlatform))
-	body = append(body, emptyPasswordAuth()...)
-	body = append(body, tpm2.Marshal(selection)...)
-
-	cmd := binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMSTSessions))
-	cmd = binary.BigEndian.AppendUint32(cmd, uint32(headerSize+len(body))) //nolint:gosec // some 50 bytes
-	cmd = binary.BigEndian.AppendUint32(cmd, ccPCRAllocate)
-
-	response, err := m.Send(append(cmd, body...))
+	answer, err := platformCommand(m, ccPCRAllocate, tpm2.Marshal(selection))
 	if err != nil {
 		return err
 	}
-	if code := parseHeader([headerSize]byte(response)).code; code != 0 {
-		return tpm2.TPMRC(code)
-	}
-
-	// The parameters begin, behind their size, with allocationSuccess.
-	const success = headerSize + 4
-	if len(response) <= success || response[success] != 1 {
+	if len(answer) == 0 || answer[0] != 1 { // allocationSuccess
 		return errors.New("the TPM has no room for these banks")
 	}
 	return nil
+}
+
+// platformCommand sends a command that go-tpm does not have: one with the
+// platform's authorization, which is empty, and no handles but that. It returns the
+// response's parameters, and what may follow them.
+func platformCommand(tpm transport.TPM, code uint32, parameters []byte) ([]byte, error) {
+	body := binary.BigEndian.AppendUint32(nil, uint32(tpm2.TPMRHPlatform))
+	body = append(body, emptyPasswordAuth()...)
+	body = append(body, parameters...)
+
+	cmd := binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMSTSessions))
+	cmd = binary.BigEndian.AppendUint32(cmd, uint32(headerSize+len(body))) //nolint:gosec // some 50 bytes
+	cmd = binary.BigEndian.AppendUint32(cmd, code)
+
+	response, err := tpm.Send(append(cmd, body...))
+	if err != nil {
+		return nil, err
+	}
+	if code := parseHeader([headerSize]byte(response)).code; code != 0 {
+		return nil, tpm2.TPMRC(code)
+	}
+
+	const parameterSize = 4 // the size of the parameters comes first
+	return response[min(headerSize+parameterSize, len(response)):], nil
 }
 
 // emptyPasswordAuth returns the size of an authorization area and in it one

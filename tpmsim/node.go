@@ -24,6 +24,10 @@ type Options struct {
 	// machine is that was switched off. One node at a time runs on it. Empty
 	// means a private temporary directory that Close removes.
 	StateDir string
+
+	// Endorsement is how the vendor shipped the TPM. It counts when a TPM is
+	// manufactured: one that is taken up again is as it was made.
+	Endorsement Endorsement
 }
 
 // Node is a simulated node that runs. It implements go-tpm's
@@ -32,11 +36,13 @@ type Options struct {
 type Node struct {
 	busy chan struct{} // holds one element while somebody has the fields below
 
-	dir     *stateDir
-	machine *machine // nil if down
-	down    error    // why machine is nil
-	log     []byte
-	loaded  loadedHandles
+	dir      *stateDir
+	ships    Endorsement
+	scenario Scenario
+	machine  *machine // nil if down
+	down     error    // why machine is nil
+	log      []byte
+	loaded   loadedHandles
 
 	// running is machine again, for Close: it must be able to end a TPM that
 	// hangs while somebody waits for its answer.
@@ -53,8 +59,11 @@ var _ transport.TPMCloser = (*Node)(nil)
 // The error wraps ErrNotInstalled, ErrStateInUse, or the context's error if that
 // is the cause.
 func Start(ctx context.Context, opts Options) (*Node, error) {
-	l, err := opts.Scenario.launch()
+	p, err := opts.Scenario.plan()
 	if err != nil {
+		return nil, fmt.Errorf("starting a simulated node: %w", err)
+	}
+	if err := opts.Endorsement.check(); err != nil {
 		return nil, fmt.Errorf("starting a simulated node: %w", err)
 	}
 	dir, err := openState(opts.StateDir)
@@ -62,8 +71,8 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		return nil, fmt.Errorf("starting a simulated node: opening its state: %w", err)
 	}
 
-	n := &Node{busy: make(chan struct{}, 1), dir: dir}
-	if err := n.boot(ctx, l); err != nil {
+	n := &Node{busy: make(chan struct{}, 1), dir: dir, ships: opts.Endorsement, scenario: opts.Scenario}
+	if err := n.boot(ctx, p); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting a simulated node: %w", err), dir.close())
 	}
 	return n, nil
@@ -138,8 +147,14 @@ func (n *Node) Close() error {
 func (n *Node) lock()   { n.busy <- struct{}{} }
 func (n *Node) unlock() { <-n.busy }
 
-// boot starts swtpm, manufactures the TPM if it is new, and launches l.
-func (n *Node) boot(ctx context.Context, l *launch) error {
+// boot starts swtpm, with a new TPM if there is none that was manufactured to the
+// end, and takes it through a plan.
+func (n *Node) boot(ctx context.Context, p plan) error {
+	if p.replace || !n.dir.manifest.Manufactured {
+		if err := n.dir.reset(); err != nil {
+			return fmt.Errorf("making room for a new TPM: %w", err)
+		}
+	}
 	m, err := startMachine(n.dir)
 	if err != nil {
 		return err
@@ -147,7 +162,7 @@ func (n *Node) boot(ctx context.Context, l *launch) error {
 
 	n.running.Store(m)
 	stopWatching := context.AfterFunc(ctx, m.kill)
-	log, err := n.bringUp(m, l)
+	log, err := n.bringUp(m, p)
 	if !stopWatching() {
 		err = context.Cause(ctx)
 	}
@@ -161,26 +176,34 @@ func (n *Node) boot(ctx context.Context, l *launch) error {
 
 // bringUp takes a machine from power-on to the end of the launch and returns the
 // launch's log.
-func (n *Node) bringUp(m *machine, l *launch) ([]byte, error) {
+func (n *Node) bringUp(m *machine, p plan) ([]byte, error) {
 	if err := m.powerOn(); err != nil {
 		return nil, err
 	}
 	if !n.dir.manifest.Manufactured {
-		made, err := manufacture(m)
+		roots, err := manufacture(m, n.ships)
 		if err != nil {
 			return nil, fmt.Errorf("manufacturing the TPM: %w", err)
 		}
-		if err := n.dir.save(made); err != nil {
+		if err := n.dir.saveManufactured(roots); err != nil {
 			return nil, fmt.Errorf("saving the manufactured state: %w", err)
 		}
 	}
-	if l == nil {
+	if p.prepare != nil {
+		if err := p.prepare(admin{m, n.dir}); err != nil {
+			return nil, fmt.Errorf("preparing the TPM: %w", err)
+		}
+	}
+	if p.launch == nil {
 		return nil, nil
 	}
 
-	records, err := l.run(m)
+	records, err := p.launch.run(m)
 	if err != nil {
 		return nil, fmt.Errorf("launching: %w", err)
+	}
+	if p.tamper {
+		tamper(records)
 	}
 	return cryptoAgileLog(activeBanks(), records), nil
 }

@@ -36,6 +36,10 @@ type manifest struct {
 	// EKRoots holds the certificates, in PEM, that the EK certificates in the TPM
 	// verify against.
 	EKRoots string `json:"ek_roots,omitempty"`
+	// OwnerAuth and EndorsementAuth are the authorization values of these
+	// hierarchies. They protect nothing but simulated keys.
+	OwnerAuth       []byte `json:"owner_auth,omitempty"`
+	EndorsementAuth []byte `json:"endorsement_auth,omitempty"`
 }
 
 // openState locks and reads the state directory at path, which is made if it is
@@ -117,12 +121,12 @@ func (d *stateDir) takeLock() error {
 	return nil
 }
 
-// load reads the manifest. A TPM whose manufacture was cut short is thrown away.
+// load reads the manifest, which is not there yet in a new directory.
 func (d *stateDir) load() error {
 	path := filepath.Join(d.path, manifestName)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.reset()
+		return nil
 	}
 	if err != nil {
 		return err
@@ -130,13 +134,11 @@ func (d *stateDir) load() error {
 	if err := json.Unmarshal(b, &d.manifest); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
-	if !d.manifest.Manufactured {
-		return d.reset()
-	}
 	return nil
 }
 
-// reset leaves an empty TPM directory and a manifest that says so.
+// reset throws away whatever TPM there is, and leaves an empty TPM directory and
+// a manifest that says so.
 func (d *stateDir) reset() error {
 	if err := os.Chmod(d.path, 0o700); err != nil { //nolint:gosec // a directory
 		return err
@@ -150,6 +152,12 @@ func (d *stateDir) reset() error {
 		return err
 	}
 	return os.Mkdir(tpm, 0o700)
+}
+
+// saveManufactured notes that the TPM is whole, and what its EK certificates
+// verify against, in PEM.
+func (d *stateDir) saveManufactured(ekRoots string) error {
+	return d.save(manifest{Manufactured: true, EKRoots: ekRoots})
 }
 
 // save replaces the manifest.

@@ -29,11 +29,19 @@ func otherHypervisorModule() module {
 	return m
 }
 
+// kernelModule returns the expected module 1.
 func kernelModule() module {
 	return module{
 		cmdline: "root=/dev/mapper/vg0-root ro intel_iommu=on",
 		image:   "simulated dom0 kernel, version 6.1.0",
 	}
+}
+
+// otherKernelModule returns a module 1 that differs in its image only.
+func otherKernelModule() module {
+	m := kernelModule()
+	m.image = "simulated dom0 kernel, version 6.1.0, changed by somebody"
+	return m
 }
 
 func initrdModule() module {
@@ -46,14 +54,20 @@ func (m module) digest(b bank) []byte {
 	return b.sum(b.sum([]byte(m.cmdline)), b.sum([]byte(m.image)))
 }
 
-// tbootLaunch returns the launch of a host that boots tboot with this
-// hypervisor, tboot's stock policy, and every bank extended by tboot
-// (extpol=embedded).
-func tbootLaunch(hypervisor module) *launch {
+// system is what a host boots.
+type system struct {
+	hypervisor, kernel module
+}
+
+func expectedSystem() system { return system{hypervisorModule(), kernelModule()} }
+
+// tbootLaunch returns the launch of a host that boots tboot with this system,
+// tboot's stock policy, and every bank extended by tboot (extpol=embedded).
+func tbootLaunch(s system) *launch {
 	banks := activeBanks()
 	return &launch{
 		hashStart: hashStartData(),
-		steps:     append(sinitSteps(banks), tbootSteps(banks, hypervisor, kernelModule(), initrdModule())...),
+		steps:     append(sinitSteps(banks), tbootSteps(banks, s.hypervisor, s.kernel, initrdModule())...),
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/trustpool/trustpool/tpmsim"
 )
 
 // hashAlgs are the active banks by the names used in these tests.
@@ -61,18 +63,106 @@ func keyNames(t *testing.T, tpm transport.TPM) []string {
 
 	var names []string
 	for _, handle := range []tpm2.TPMHandle{0x81010001, 0x81010016} {
-		read, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(tpm)
-		if err != nil {
-			t.Fatalf("reading the EK at %#x: %v", uint32(handle), err)
-		}
-		names = append(names, hex.EncodeToString(read.Name.Buffer))
+		names = append(names, hex.EncodeToString(nameAt(t, tpm, handle)))
 	}
+
+	return append(names, hex.EncodeToString(akName(t, tpm)))
+}
+
+// akName returns the name of the AK of loadAK, which does not stay loaded.
+func akName(t *testing.T, tpm transport.TPM) []byte {
+	t.Helper()
 
 	handle, name := loadAK(t, tpm)
 	if _, err := (tpm2.FlushContext{FlushHandle: handle}).Execute(tpm); err != nil {
 		t.Fatal(err)
 	}
-	return append(names, hex.EncodeToString(name.Buffer))
+	return name.Buffer
+}
+
+// derivedNames returns the names of an AK and of a primary key of the owner.
+func derivedNames(t *testing.T, tpm *tpmsim.Node) [][]byte {
+	t.Helper()
+
+	if err := tpm.SetAuths(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	owner, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(tpm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (tpm2.FlushContext{FlushHandle: owner.ObjectHandle}).Execute(tpm); err != nil {
+		t.Fatal(err)
+	}
+	return [][]byte{akName(t, tpm), owner.Name.Buffer}
+}
+
+// derive derives an EK with an authorization of the endorsement hierarchy.
+func derive(tpm transport.TPM, auth []byte) error {
+	made, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(auth)},
+		InPublic:      tpm2.New2B(tpm2.ECCEKTemplate),
+	}.Execute(tpm)
+	if err != nil {
+		return err
+	}
+	_, err = tpm2.FlushContext{FlushHandle: made.ObjectHandle}.Execute(tpm)
+	return err
+}
+
+// defineAndUndefine uses an authorization of the owner.
+func defineAndUndefine(tpm transport.TPM, auth []byte) error {
+	const index = 0x01800001
+
+	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(auth)}
+	if _, err := (tpm2.NVDefineSpace{AuthHandle: owner, PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{
+		NVIndex: index, NameAlg: tpm2.TPMAlgSHA256, DataSize: 1,
+		Attributes: tpm2.TPMANV{OwnerWrite: true, OwnerRead: true},
+	})}).Execute(tpm); err != nil {
+		return err
+	}
+	public, err := tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(index)}.Execute(tpm)
+	if err != nil {
+		return err
+	}
+	_, err = tpm2.NVUndefineSpace{AuthHandle: owner, NVIndex: tpm2.NamedHandle{Handle: index, Name: public.NVName}}.Execute(tpm)
+	return err
+}
+
+// nameAt returns the name of a persistent object.
+func nameAt(t *testing.T, tpm transport.TPM, handle tpm2.TPMHandle) []byte {
+	t.Helper()
+
+	read, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(tpm)
+	if err != nil {
+		t.Fatalf("reading the object at %#x: %v", uint32(handle), err)
+	}
+	return read.Name.Buffer
+}
+
+func persistentHandles(t *testing.T, tpm transport.TPM) []tpm2.TPMHandle {
+	t.Helper()
+	return handles(t, tpm, 0x81000000)
+}
+
+func loadedObjects(t *testing.T, tpm transport.TPM) []tpm2.TPMHandle {
+	t.Helper()
+	return handles(t, tpm, 0x80000000)
+}
+
+// handles lists the handles of the kind that begins with first.
+func handles(t *testing.T, tpm transport.TPM, first tpm2.TPMHandle) []tpm2.TPMHandle {
+	t.Helper()
+
+	listed, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: uint32(first), PropertyCount: 100}.Execute(tpm)
+	if err != nil {
+		t.Fatalf("listing handles: %v", err)
+	}
+	list, err := listed.CapabilityData.Data.Handles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.Handle
 }
 
 // loadAK makes an ECDSA P-256 AK, which stays loaded.
