@@ -42,9 +42,16 @@ func (n *hostileNode) GetCapabilities(context.Context, *agentv1.GetCapabilitiesR
 func dialNode(t *testing.T, node *hostileNode) *Client {
 	t.Helper()
 
+	return dialServer(t, func(server *grpc.Server) { agentv1.RegisterQuoteServiceServer(server, node) })
+}
+
+// dialServer returns a client of the services that register registers.
+func dialServer(t *testing.T, register func(*grpc.Server)) *Client {
+	t.Helper()
+
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer()
-	agentv1.RegisterQuoteServiceServer(server, node)
+	register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
