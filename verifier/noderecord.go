@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,19 @@ type AKRecord struct {
 	Public Hex
 	// Certificate is that of the operator's CA (DER) that the node had when it was enrolled; empty if it had none. Not judged.
 	Certificate Hex
+}
+
+// PublicKey returns the key itself, an *ecdsa.PublicKey or *rsa.PublicKey: what a certificate for the AK has to be of.
+func (r *AKRecord) PublicKey() (crypto.PublicKey, error) {
+	key, err := parseAK(r.Public)
+	if err != nil {
+		return nil, err
+	}
+	signing, err := key.signingKey()
+	if err != nil {
+		return nil, err
+	}
+	return signing.publicKey(), nil
 }
 
 // known tells whether b is one of the three levels.

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/trustpool/trustpool/verifier"
+)
+
+// enrollView is what enroll prints.
+type enrollView struct {
+	Name      string `json:"name"`
+	Address   string `json:"address"`
+	Enrolled  bool   `json:"enrolled"`
+	WrittenTo string `json:"written_to,omitempty"`
+	*verifier.Enrollment
+
+	identity verifier.Identity
+}
+
+func (v *enrollView) text(p *page) {
+	if v.Enrolled {
+		p.line("%s %s: its attestation key lives in the TPM of its endorsement key", p.good("ENROLLED"), printable(v.Name))
+	} else {
+		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Name), printable(v.firstFailure()))
+	}
+	p.line("")
+	p.line("%s", p.head("Checks"))
+	for _, check := range v.Checks {
+		p.line("  %s  %-20s %s", outcomeWord(p, check.Outcome), check.Name, printable(cmp.Or(check.Detail, enrollMeaning(check.Name))))
+	}
+
+	p.line("")
+	p.line("%s", p.head("Keys"))
+	p.field("EK", "%s", orDash(v.EKName))
+	p.field("AK", "%s", orDash(v.AKName))
+	p.field("TPM", "%s", tpmWords(v.TPM))
+	if v.Enrolled {
+		p.field("bound by", "%s", bindingWords(v.EKBinding))
+	}
+	v.ownWords(p)
+	if v.WrittenTo != "" {
+		p.line("")
+		p.line("Written to %s: give it to verify --node", v.WrittenTo)
+	}
+}
+
+// firstFailure is what a person came for.
+func (v *enrollView) firstFailure() string {
+	for _, check := range v.Failures() {
+		return string(check.Name) + ": " + check.Detail
+	}
+	return "its TPM did not open the credential"
+}
+
+// ownWords shows what nothing proves, and where an EK certificate is missing or odd.
+func (v *enrollView) ownWords(p *page) {
+	var lines [][2]string
+	for _, ek := range v.identity.EKs {
+		if ek.Detail != "" {
+			lines = append(lines, [2]string{"EK certificate", ek.Detail})
+		}
+	}
+	if len(v.identity.HostNames) > 0 {
+		lines = append(lines, [2]string{"host names", strings.Join(v.identity.HostNames, ", ")})
+	}
+	for name, words := range map[string]string{"SMBIOS UUID": v.identity.SMBIOSUUID, "SMBIOS serial": v.identity.SMBIOSSerial} {
+		if words != "" {
+			lines = append(lines, [2]string{name, words})
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	p.line("")
+	p.line("%s", p.head("What the node says of itself, and nothing proves"))
+	for _, line := range lines {
+		p.field(line[0], "%s", printable(line[1]))
+	}
+}
+
+// bindingWords says what ties an attestation key to a machine, and what does not.
+func bindingWords(binding verifier.EKBinding) string {
+	switch binding {
+	case verifier.BindingInventory:
+		return "inventory: it is the TPM that your inventory names for this node"
+	case verifier.BindingChain:
+		return "chain: a genuine TPM was reached under this name; which machine it sits in is not proven"
+	case verifier.BindingFirstUse:
+		return "first use: it is the TPM that answered first; that proves nothing about hardware"
+	default:
+		return string(binding)
+	}
+}
+
+func tpmWords(tpm verifier.TPMInfo) string {
+	if tpm.Manufacturer == "" && tpm.Model == "" {
+		return "no certificate says what it is"
+	}
+	words := printable(strings.TrimSpace(tpm.Vendor() + " " + tpm.Model + ", firmware " + cmp.Or(tpm.Firmware, "not told")))
+	if !tpm.Certified {
+		words += " (so says a certificate that nobody has checked)"
+	}
+	return words
+}
+
+// enrollMeaning says in words what a check of an enrolment that passed has shown.
+func enrollMeaning(name verifier.CheckName) string {
+	switch name {
+	case verifier.CheckEnrollPolicy:
+		return "what is demanded makes sense"
+	case verifier.CheckEKStructure:
+		return "the endorsement key is one well-formed structure"
+	case verifier.CheckEKAttributes:
+		return "the key only decrypts what its TPM may see, and never leaves it"
+	case verifier.CheckEKAlgorithm:
+		return "the endorsement key's algorithm is strong enough"
+	case verifier.CheckEKCertificate:
+		return "its certificate is one of an endorsement key"
+	case verifier.CheckEKCertificateKey:
+		return "the certificate is for this endorsement key"
+	case verifier.CheckEKChain:
+		return "a TPM maker that you trust signed the certificate"
+	case verifier.CheckEKRevocation:
+		return "current revocation lists do not name it"
+	case verifier.CheckEKBinding:
+		return "the endorsement key belongs to the node, as far as the binding can tell"
+	case verifier.CheckAKNotRefused:
+		return "the attestation key is not on the refuse list"
+	case verifier.CheckAKCreationData:
+		return "the creation data is one well-formed structure"
+	case verifier.CheckAKParent:
+		return "the attestation key was made in the endorsement hierarchy"
+	case verifier.CheckAKCertifyInfo:
+		return "a TPM certified how the key was made"
+	case verifier.CheckAKCertifySignature:
+		return "the attestation key signed that"
+	case verifier.CheckAKCertifyNonce:
+		return "it was signed for this enrolment"
+	case verifier.CheckAKCertifiedObject:
+		return "it is about this key and this creation data"
+	case verifier.CheckAKCertifySigner:
+		return "the signer is a primary key of the endorsement hierarchy"
+	case verifier.CheckAKCertificate:
+		return "the attestation key's certificate is for this key"
+	case verifier.CheckCredential:
+		return "the TPM with this endorsement key holds this attestation key"
+	default:
+		return checkMeaning(name)
+	}
+}
