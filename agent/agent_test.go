@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/agent"
@@ -334,6 +335,64 @@ func TestACallerWhoComesWhileTheAgentStartsIsNotSentAway(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestABoundQuoteSignsThisConnectionAndTheLogsOfThisReply(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	request := goodRequest()
+	request.BindMode = agentv1.BindMode_BIND_MODE_BOUND
+
+	var other peer.Peer
+	if _, err := n.as(t, quoter).Quote(t.Context(), request, grpc.Peer(&other)); err != nil {
+		t.Fatal(err)
+	}
+
+	var own peer.Peer
+
+	response, err := n.as(t, quoter).Quote(t.Context(), request, grpc.Peer(&own))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	attest, err := tpm2.Unmarshal[tpm2.TPMSAttest](response.GetQuoted())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	expected := func(p peer.Peer, logs []*agentv1.LogReference) []byte {
+		info, ok := p.AuthInfo.(credentials.TLSInfo)
+		if !ok {
+			t.Fatal("no TLS")
+		}
+
+		exporter, err := info.State.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return agent.Bound(request.GetNonce(), exporter, response.GetAkName(), logs)
+	}
+
+	if got := attest.ExtraData.Buffer; !bytes.Equal(got, expected(own, response.GetLogs())) {
+		t.Errorf("extraData is %x", got)
+	} else if bytes.Equal(got, expected(other, response.GetLogs())) || bytes.Equal(got, expected(own, nil)) {
+		t.Error("another connection, or another list of logs, gives the same")
+	}
+}
+
+func TestThereIsNothingToBindToOnAUnixSocket(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.Trusted)
+	client := agentv1.NewQuoteServiceClient(n.local(t))
+	request := goodRequest()
+	request.BindMode = agentv1.BindMode_BIND_MODE_BOUND
+
+	_, err := client.Quote(t.Context(), request)
+	wantRefusal(t, err, codes.FailedPrecondition, agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE)
+	mustQuote(t, client, goodRequest())
 }
 
 func TestANodeWithoutLaunchSaysSo(t *testing.T) {
@@ -657,7 +716,7 @@ func TestCapabilitiesTellWhatWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if got.GetMinNonceSize() != 16 || got.GetMaxNonceSize() != 66 || len(got.GetBindModes()) != 1 || got.GetLogSources()[0] != "txt" || got.GetTpmManufacturer() != "IBM" {
+	if got.GetMinNonceSize() != 16 || got.GetMaxNonceSize() != 66 || len(got.GetBindModes()) != 2 || got.GetLogSources()[0] != "txt" || got.GetTpmManufacturer() != "IBM" {
 		t.Errorf("got %v", got)
 	}
 

@@ -94,6 +94,8 @@ func answerTo(reason agentv1.ErrorReason) answer {
 		return answer{codes.OutOfRange, "the offset is above the log's size", 0}
 	case agentv1.ErrorReason_ERROR_REASON_LOG_CHANGED:
 		return answer{codes.Aborted, "the log changed while it was read: ask for a quote again", time.Second}
+	case agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE:
+		return answer{codes.FailedPrecondition, "there is no TLS 1.3 connection to bind to: call over mutual TLS, or ask for BIND_MODE_RAW", 0}
 	case agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:
 		return answer{codes.Unavailable, "the agent is shutting down: try again later", 5 * time.Second}
 	default:

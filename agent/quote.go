@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -34,6 +35,8 @@ type quoteService struct {
 // quoteRequest is a request that may be carried out.
 type quoteRequest struct {
 	nonce      Nonce
+	bindMode   agentv1.BindMode
+	akName     []byte
 	selections []tpm.Selection
 	logs       map[string][]byte
 }
@@ -66,12 +69,14 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 		return nil, err
 	}
 
-	quote, err := s.tpm.Quote(ctx, tpm.Request{ExtraData: parsed.nonce.bytes, Selections: parsed.selections, AKName: request.GetAkName()})
+	snapshots, host := s.logs.Snapshots(), s.logs.Host()
+	references := logReferences(snapshots, parsed.logs)
+
+	quote, err := s.sign(ctx, parsed, references)
 	if err != nil {
 		return nil, err
 	}
 
-	snapshots, host := s.logs.Snapshots(), s.logs.Host()
 	launch := readLaunch(quote.Banks, host, snapshots)
 	s.status.launched(launch.status)
 
@@ -82,7 +87,7 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 		AkName:         quote.AK.Name(),
 		AkPublic:       quote.AK.Public,
 		AkCertificate:  unlessKnown(quote.AK.Record.Certificate, request.GetKnownAkCertificateDigest()),
-		Logs:           logReferences(snapshots, parsed.logs),
+		Logs:           references,
 		Hints: &agentv1.UnsignedHints{
 			BootId:       s.bootID,
 			LaunchStatus: launch.status,
@@ -92,6 +97,33 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 			AgentVersion: s.version,
 		},
 	}, nil
+}
+
+// sign has the TPM sign what the bind mode says. The AK is named in what is signed: should a rotation end just now, the next one is asked.
+func (s *quoteService) sign(ctx context.Context, parsed quoteRequest, logs []*agentv1.LogReference) (*tpm.Quote, error) {
+	for {
+		akName := parsed.akName
+		if len(akName) == 0 {
+			state, err := s.ready(ctx)
+			if err != nil {
+				return nil, err
+			}
+
+			akName = state.AK.Name()
+		}
+
+		extraData, err := parsed.extraData(ctx, akName, logs)
+		if err != nil {
+			return nil, err
+		}
+
+		quote, err := s.tpm.Quote(ctx, tpm.Request{ExtraData: extraData, Selections: parsed.selections, AKName: akName})
+		if len(parsed.akName) == 0 && errors.Is(err, tpm.ErrUnknownAK) {
+			continue
+		}
+
+		return quote, err
+	}
 }
 
 // ready returns the TPM's state, or why there can't be a quote.
@@ -108,6 +140,7 @@ func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, prope
 	switch request.GetBindMode() {
 	case agentv1.BindMode_BIND_MODE_UNSPECIFIED:
 		return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNSPECIFIED)
+	case agentv1.BindMode_BIND_MODE_BOUND:
 	case agentv1.BindMode_BIND_MODE_RAW:
 		if !caller.Has(RoleRaw) {
 			return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
@@ -135,7 +168,21 @@ func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, prope
 		return quoteRequest{}, err
 	}
 
-	return quoteRequest{nonce: nonce, selections: selections, logs: wanted}, nil
+	return quoteRequest{nonce: nonce, bindMode: request.GetBindMode(), akName: request.GetAkName(), selections: selections, logs: wanted}, nil
+}
+
+// extraData returns what is to be signed beside the PCRs.
+func (r quoteRequest) extraData(ctx context.Context, akName []byte, logs []*agentv1.LogReference) ([]byte, error) {
+	if r.bindMode == agentv1.BindMode_BIND_MODE_RAW {
+		return r.nonce.bytes, nil
+	}
+
+	channel, err := exporter(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	return bound(r.nonce.bytes, channel, akName, logs), nil
 }
 
 // GetCapabilities implements the RPC of that name.
@@ -160,6 +207,10 @@ func (s *quoteService) GetCapabilities(ctx context.Context, _ *agentv1.GetCapabi
 
 	for _, bank := range state.Properties.Banks {
 		response.PcrBanks = append(response.PcrBanks, agentv1.HashAlgo(bank))
+	}
+
+	if _, err := exporter(ctx); err == nil {
+		response.BindModes = append(response.BindModes, agentv1.BindMode_BIND_MODE_BOUND)
 	}
 
 	if callerOf(ctx).Has(RoleRaw) {

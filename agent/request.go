@@ -20,17 +20,24 @@ type Nonce struct {
 	bytes []byte
 }
 
+// The extraData that say more than "I saw this nonce" are these two bytes and a SHA-256. The marks are no TPM_ALG_ID, so no TPMT_HA begins so.
+const (
+	mark          = 0x7B
+	markBound     = 0x01 // BIND_MODE_BOUND
+	markCertified = 0x03 // the last of those that are reserved
+
+	markedSize = 2 + sha256.Size
+)
+
 // ParseNonce makes sure that a nonce has from 16 to most bytes and can't be taken for the extraData of a bind mode that says more than "I saw this nonce": those have
 // 34 bytes and begin with a mark. Every way to have a bare nonce signed goes through it.
 func ParseNonce(nonce []byte, most int) (Nonce, error) {
-	const markedSize, mark = 34, 0x7B
-
 	switch {
 	case len(nonce) < MinNonce:
 		return Nonce{}, refuse(agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_SHORT)
 	case len(nonce) > most:
 		return Nonce{}, refuse(agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_LONG, "max_nonce_size", strconv.Itoa(most))
-	case len(nonce) == markedSize && nonce[0] == mark && nonce[1] >= 0x01 && nonce[1] <= 0x03:
+	case len(nonce) == markedSize && nonce[0] == mark && nonce[1] >= markBound && nonce[1] <= markCertified:
 		return Nonce{}, refuse(agentv1.ErrorReason_ERROR_REASON_NONCE_RESERVED)
 	}
 

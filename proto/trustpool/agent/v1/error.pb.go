@@ -90,6 +90,8 @@ const (
 	ErrorReason_ERROR_REASON_CREDENTIAL_INVALID ErrorReason = 30
 	// INVALID_ARGUMENT: not one X.509 certificate, or not for the key of an AK of this node, or not valid now.
 	ErrorReason_ERROR_REASON_CERTIFICATE_INVALID ErrorReason = 31
+	// FAILED_PRECONDITION: BIND_MODE_BOUND needs a TLS 1.3 connection to bind to, which a unix socket has not.
+	ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE ErrorReason = 32
 )
 
 // Enum value maps for ErrorReason.
@@ -127,6 +129,7 @@ var (
 		29: "ERROR_REASON_EK_UNKNOWN",
 		30: "ERROR_REASON_CREDENTIAL_INVALID",
 		31: "ERROR_REASON_CERTIFICATE_INVALID",
+		32: "ERROR_REASON_BINDING_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -161,6 +164,7 @@ var (
 		"ERROR_REASON_EK_UNKNOWN":            29,
 		"ERROR_REASON_CREDENTIAL_INVALID":    30,
 		"ERROR_REASON_CERTIFICATE_INVALID":   31,
+		"ERROR_REASON_BINDING_UNAVAILABLE":   32,
 	}
 )
 
@@ -195,7 +199,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xae\b\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xd4\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -229,7 +233,8 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\x17ERROR_REASON_AK_UNKNOWN\x10\x1c\x12\x1b\n" +
 	"\x17ERROR_REASON_EK_UNKNOWN\x10\x1d\x12#\n" +
 	"\x1fERROR_REASON_CREDENTIAL_INVALID\x10\x1e\x12$\n" +
-	" ERROR_REASON_CERTIFICATE_INVALID\x10\x1fBAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	" ERROR_REASON_CERTIFICATE_INVALID\x10\x1f\x12$\n" +
+	" ERROR_REASON_BINDING_UNAVAILABLE\x10 BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once

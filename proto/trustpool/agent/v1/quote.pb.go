@@ -97,6 +97,18 @@ const (
 	// extraData is the nonce, byte for byte. For tools that need it so. It does not prove over which connection the quote was asked for, so a
 	// quote may have been relayed. Needs the right "raw".
 	BindMode_BIND_MODE_RAW BindMode = 1
+	// extraData binds the nonce to this TLS connection, to the AK and to the logs of the reply, so that a quote for one caller is of no use to another:
+	//
+	//	extraData = 7B 01 || SHA-256("trustpool-bound-v1" 00 || L(nonce) || L(exporter) || L(ak_name) || u16 n || n x (L(source) || log_sha256))
+	//
+	//	L(x)       u16 length of x || x; u16 is big-endian
+	//	exporter   32 bytes: the TLS exporter "EXPORTER-Channel-Binding" without context (RFC 9266) of the TLS 1.3 connection of this call. Each side takes it from its
+	//	           own end, never from a message
+	//	n          the number of QuoteResponse.logs; for each of them, in their order, its source and its sha256, or 32 zero bytes where it has none
+	//
+	// A caller that computes another value than the signed one learns that TLS ends before the agent, or that the quote was relayed. It proves that an honest agent on
+	// the machine of this AK saw this connection; root on that machine, or whoever else may use its TPM, can sign any value.
+	BindMode_BIND_MODE_BOUND BindMode = 2
 )
 
 // Enum value maps for BindMode.
@@ -104,10 +116,12 @@ var (
 	BindMode_name = map[int32]string{
 		0: "BIND_MODE_UNSPECIFIED",
 		1: "BIND_MODE_RAW",
+		2: "BIND_MODE_BOUND",
 	}
 	BindMode_value = map[string]int32{
 		"BIND_MODE_UNSPECIFIED": 0,
 		"BIND_MODE_RAW":         1,
+		"BIND_MODE_BOUND":       2,
 	}
 )
 
@@ -1721,10 +1735,11 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\x0eHASH_ALGO_SHA1\x10\x04\x12\x14\n" +
 	"\x10HASH_ALGO_SHA256\x10\v\x12\x14\n" +
 	"\x10HASH_ALGO_SHA384\x10\f\x12\x14\n" +
-	"\x10HASH_ALGO_SHA512\x10\r*8\n" +
+	"\x10HASH_ALGO_SHA512\x10\r*M\n" +
 	"\bBindMode\x12\x19\n" +
 	"\x15BIND_MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rBIND_MODE_RAW\x10\x01*\x9f\x01\n" +
+	"\rBIND_MODE_RAW\x10\x01\x12\x13\n" +
+	"\x0fBIND_MODE_BOUND\x10\x02*\x9f\x01\n" +
 	"\bLogState\x12\x19\n" +
 	"\x15LOG_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13LOG_STATE_AVAILABLE\x10\x01\x12\x14\n" +
