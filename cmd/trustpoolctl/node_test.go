@@ -44,8 +44,10 @@ func (n *node) boot(scenario tpmsim.Scenario) error {
 	if n.socketDir, err = os.MkdirTemp("", "trustpoolctl"); err != nil {
 		return err
 	}
-	n.sim, err = tpmsim.Start(context.Background(), tpmsim.Options{Scenario: scenario})
-	return err
+	if n.sim, err = tpmsim.Start(context.Background(), tpmsim.Options{Scenario: scenario}); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(n.dir, "ek-roots.pem"), n.sim.EKRootsPEM(), 0o600)
 }
 
 func (n *node) makePKI() error {
@@ -110,8 +112,9 @@ func (n *node) startAgent() error {
 	n.address, n.socket = tcp.Addr().String(), "unix://"+unix.Addr().String()
 
 	config := agent.DefaultConfig()
-	config.Clients = []agent.ClientRule{{SAN: []string{"dns:client.example"}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}}}
-	config.Logs = []agent.LogConfig{{Source: "txt", Path: log}}
+	config.Clients = []agent.ClientRule{{SAN: []string{"dns:client.example"}, Roles: agent.Roles()}}
+	config.StateDir = filepath.Join(n.dir, "state")
+	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
 	a, err := agent.New(config, agent.Deps{
 		Logger:     slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewRegistry(),

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -27,7 +28,7 @@ type kept struct{ transport.TPM }
 func (kept) Close() error { return nil }
 
 // dialAgent returns a client of a real agent on a simulated node, and the node's log.
-func dialAgent(t *testing.T) (*client.Client, []byte) {
+func dialAgent(t *testing.T, more ...agent.LogConfig) (*client.Client, []byte) {
 	t.Helper()
 
 	node := tpmsimtest.Start(t, tpmsim.Options{})
@@ -46,7 +47,8 @@ func dialAgent(t *testing.T) (*client.Client, []byte) {
 	}
 
 	config := agent.DefaultConfig()
-	config.Logs = []agent.LogConfig{{Source: "txt", Path: log}}
+	config.StateDir = t.TempDir()
+	config.Logs = agent.LogsConfig{Files: append([]agent.LogConfig{{Source: "txt", Path: log}}, more...)}
 	a, err := agent.New(config, agent.Deps{
 		Logger:     slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewRegistry(),
@@ -121,6 +123,32 @@ func TestARealAgentsEvidence(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestARealAgentsLargeLogComesWhole(t *testing.T) {
+	t.Parallel()
+
+	raw := make([]byte, 1<<20+1) // no log at all: it is sent all the same
+	for i := range raw {
+		raw[i] = byte(i * 7 >> 5)
+	}
+	path := filepath.Join(t.TempDir(), "big")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := dialAgent(t, agent.LogConfig{Source: "big", Path: path})
+	nonce, err := client.NewNonce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := c.Quote(t.Context(), client.QuoteOptions{Nonce: nonce, WantLogs: []string{"txt", "big"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := reply.Evidence.Logs
+	if len(logs) != 2 || logs[1].Source != "big" || !bytes.Equal(logs[1].Raw, raw) {
+		t.Errorf("%d logs", len(logs))
 	}
 }
 
