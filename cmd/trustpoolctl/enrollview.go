@@ -16,10 +16,13 @@ type enrollView struct {
 	*verifier.Enrollment
 
 	identity verifier.Identity
+	rotated  bool
 }
 
 func (v *enrollView) text(p *page) {
-	if v.Enrolled {
+	if v.rotated {
+		p.line("%s %s: its new attestation key lives in the TPM of its endorsement key, and signs from now on", p.good("ROTATED"), printable(v.Name))
+	} else if v.Enrolled {
 		p.line("%s %s: its attestation key lives in the TPM of its endorsement key", p.good("ENROLLED"), printable(v.Name))
 	} else {
 		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Name), printable(v.firstFailure()))

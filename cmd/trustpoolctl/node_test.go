@@ -114,6 +114,9 @@ func (n *node) startAgent() error {
 	config := agent.DefaultConfig()
 	config.Clients = []agent.ClientRule{{SAN: []string{"dns:client.example"}, Roles: agent.Roles()}}
 	config.StateDir = filepath.Join(n.dir, "state")
+	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
+		return err
+	}
 	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
 	a, err := agent.New(config, agent.Deps{
 		Logger:     slog.New(slog.DiscardHandler),

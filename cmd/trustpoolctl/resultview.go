@@ -46,7 +46,7 @@ func (v *resultView) keyText(p *page) {
 	case verifier.BindingFirstUse:
 		p.field("bound by", "first use: it is the key that was there when known-good values were learned; that proves nothing about hardware")
 	default:
-		p.field("bound by", "%s", v.EKBinding)
+		p.field("bound by", "%s", bindingWords(v.EKBinding))
 	}
 }
 

@@ -97,7 +97,7 @@ func rotateBy(ctx context.Context, agent *client.Client, record verifier.NodeRec
 	if err := writeRecord(path, only, true); err != nil {
 		return nil, err
 	}
-	view.WrittenTo = path
+	view.WrittenTo, view.rotated = path, true
 	return view, nil
 }
 

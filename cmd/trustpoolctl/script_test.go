@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"path/filepath"
 	"testing"
 
@@ -20,9 +21,23 @@ func TestMain(m *testing.M) {
 //	exits CODE PROGRAM  runs a program that has to end with this exit code
 //	flip FILE OFFSET    changes one byte; a negative OFFSET counts from the end
 //	hex VARIABLE FILE   sets VARIABLE to the file's bytes in hex
+//
+// and those of recordCommands, which write FILE:
+//
+//	inventory FILE RECORD NAME  an inventory in which the record's EK is that of NAME
+//	akname FILE RECORD          a refuse list of the record's AK
+//	otherek FILE RECORD         the record with another EK
+//	akpem FILE REQUEST          the key of a request for a certificate
 func TestScripts(t *testing.T) {
 	t.Parallel()
 
+	commands := recordCommands()
+	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
+		"exits": runExpecting,
+		"flip":  flipByte,
+		"hex":   setHex,
+		"node":  bootNode,
+	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -37,12 +52,7 @@ func TestScripts(t *testing.T) {
 			})
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": runExpecting,
-			"flip":  flipByte,
-			"hex":   setHex,
-			"node":  bootNode,
-		},
+		Cmds: commands,
 	})
 }
 

@@ -8,54 +8,63 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/verifier"
-	"github.com/trustpool/trustpool/verifier/saved"
 )
 
 // verifyFlags are those of one verify command.
 type verifyFlags struct {
 	connection
+	folder
 	knownGood string
-	nonce     string
+	node      string
+	refuse    string
 }
 
 func newVerify(out *output) *cobra.Command {
 	var flags verifyFlags
 	cmd := &cobra.Command{
-		Use:   "verify {--address ADDRESS | DIR} --known-good FILE",
+		Use:   "verify {--address ADDRESS | --node FILE | DIR} --known-good FILE",
 		Short: "Judge a node, or saved evidence, against known-good values",
 		Long: `verify judges evidence against known-good values, and says of each check what became of it.
 
 With --address it challenges the node with a fresh nonce. With a folder that quote --out made it judges what is in there;
 then only --nonce, the nonce that you asked with and kept yourself, shows that the quote is fresh. Without it the verdict is "authentic,
-freshness not checked" at best, because the nonce in the folder is only what somebody says.
+freshness not checked" at best, because the nonce in the folder is only what somebody says. A folder that was altered since is refused.
 
-The PCRs to be signed are those of the known-good file.
+The PCRs to be judged are those of the known-good file. A live node signs just these; in a folder more may be signed, which are named
+and not judged. With --node, the record that enroll wrote, the quote has to be signed by an
+attestation key of that node, and keys in the known-good file do not count; without --address the node is asked where it was enrolled.
+
+` + folderExplanations + `
 
 ` + exitExplanations,
 		Example: `  trustpoolctl verify --address node1.example:9443 --tls-dir /etc/trustpool --known-good known-good.json
+  trustpoolctl verify --node node1.json --tls-dir /etc/trustpool --known-good known-good.json
   trustpoolctl verify evidence --known-good known-good.json --nonce 5bd1...07
-  trustpoolctl verify evidence --known-good known-good.json --json`,
+  trustpoolctl verify evidence --known-good known-good.json --json
+  trustpoolctl verify from-tpm2-tools --known-good known-good.json --nonce 5bd1...07 --log txt=eventlog`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return verifySaved(flags, args[0], cmd.Flags().Changed("nonce"), out)
+				return verifySaved(flags, args[0], out)
 			}
 			return verifyLive(cmd.Context(), flags, out)
 		},
 	}
-	flags.register(cmd)
+	flags.connection.register(cmd)
+	flags.folder.register(cmd)
 	cmd.Flags().StringVar(&flags.knownGood, "known-good", "", "`file` with known-good values, see learn")
-	cmd.Flags().StringVar(&flags.nonce, "nonce", "", "the nonce, in `hex`, that you asked the saved evidence with")
+	cmd.Flags().StringVar(&flags.node, "node", "", "the node's record, a `file` that enroll wrote")
+	cmd.Flags().StringVar(&flags.refuse, "refuse", "", "`file` with the Names of attestation keys that are refused, one a line")
 	return cmd
 }
 
 // verifyLive challenges the node that the flags name.
 func verifyLive(ctx context.Context, flags verifyFlags, out *output) error {
-	if flags.address == "" {
-		return withHint(usagef("there is nothing to verify"), "Give --address, or a folder that quote --out made.")
+	if flags.address == "" && flags.node == "" {
+		return withHint(usagef("there is nothing to verify"), "Give --address, --node, or a folder that quote --out made.")
 	}
-	if flags.nonce != "" {
-		return usagef("--nonce belongs to a saved folder: a live node is challenged with a fresh one")
+	if err := flags.folder.unused(); err != nil {
+		return err
 	}
 	policy, err := flags.policy()
 	if err != nil {
@@ -64,34 +73,15 @@ func verifyLive(ctx context.Context, flags verifyFlags, out *output) error {
 	if policy.Nonce, err = freshNonce(); err != nil {
 		return err
 	}
+	if flags.address == "" {
+		flags.address = policy.Node.Address
+	}
 
-	reply, err := flags.challenge(ctx, policy.Nonce, policy.Selection)
+	reply, err := flags.challenge(ctx, policy.Nonce, policy.Selection, out)
 	if err != nil {
 		return fmt.Errorf("could not judge: %w", err)
 	}
 	return judge(flags.address, reply.Evidence, policy, out)
-}
-
-// verifySaved judges the evidence in dir. The nonce in there is never the caller's own.
-func verifySaved(flags verifyFlags, dir string, ownNonce bool, out *output) error {
-	if flags.address != "" {
-		return usagef("give --address or a folder, not both")
-	}
-	policy, err := flags.policy()
-	if err != nil {
-		return err
-	}
-	if ownNonce {
-		if policy.Nonce, err = parseOwnNonce(flags.nonce); err != nil {
-			return err
-		}
-	}
-
-	evidence, err := saved.Read(dir)
-	if err != nil {
-		return withHint(fmt.Errorf("could not judge: %w", err), "Give a folder that trustpoolctl quote --out made.")
-	}
-	return judge(dir, evidence, policy, out)
 }
 
 // policy reads the known-good file and demands its PCRs.
@@ -109,7 +99,27 @@ func (f *verifyFlags) policy() (verifier.Policy, error) {
 	if err != nil {
 		return verifier.Policy{}, fmt.Errorf("could not judge by %s: %w", f.knownGood, err)
 	}
-	return verifier.Policy{BindMode: verifier.BindRaw, KnownGood: knownGood, Selection: knownGood.Selection()}, nil
+	policy := verifier.Policy{BindMode: verifier.BindRaw, KnownGood: knownGood, Selection: knownGood.Selection()}
+	return policy, f.readKeys(&policy)
+}
+
+// readKeys reads which keys may sign, and which may not.
+func (f *verifyFlags) readKeys(policy *verifier.Policy) error {
+	if f.node != "" {
+		record, err := parseFile(f.node, verifier.ParseNodeRecord)
+		if err != nil {
+			return fmt.Errorf("could not judge: %w", err)
+		}
+		policy.Node = &record
+	}
+	if f.refuse != "" {
+		refused, err := parseFile(f.refuse, verifier.ParseRefuseList)
+		if err != nil {
+			return fmt.Errorf("could not judge: %w", err)
+		}
+		policy.RefusedAKs = refused
+	}
+	return nil
 }
 
 // judge prints the result, and returns the verdict's exit code as an error.
