@@ -14,9 +14,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -27,6 +29,9 @@ import (
 
 // asAgent makes the test binary be the command, so that tests can kill the real one.
 const asAgent = "TRUSTPOOL_TEST_AS_AGENT"
+
+// noLinger keeps the race detector's runtime from sleeping for a second at the end of each process.
+const noLinger = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asAgent) != "" {
@@ -53,6 +58,7 @@ func TestScripts(t *testing.T) {
 			}
 
 			env.Setenv("PKI", pkiDir)
+			env.Setenv("GORACE", noLinger)
 
 			return os.WriteFile(filepath.Join(env.WorkDir, "sample.yaml"), sample, 0o600)
 		},
@@ -88,7 +94,7 @@ func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 
 	p := &process{Cmd: exec.Command(os.Args[0], args...)}
-	p.Env = append(os.Environ(), asAgent+"=1")
+	p.Env = append(os.Environ(), asAgent+"=1", "GORACE="+noLinger)
 	p.Stderr = &p.stderr
 
 	out, err := p.StdoutPipe()
@@ -263,7 +269,9 @@ func serveTPM(t *testing.T, path string) {
 func quoteOver(t *testing.T, address string, creds credentials.TransportCredentials) *agentv1.QuoteResponse {
 	t.Helper()
 
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
+	soon := grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}}
+
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithConnectParams(soon),
 		grpc.WithDefaultServiceConfig(`{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":5,"initialBackoff":"0.1s","maxBackoff":"1s",
 			"backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`))
 	if err != nil {
@@ -373,7 +381,7 @@ func call(t *testing.T, args ...string) (output string, code int) {
 	t.Helper()
 
 	command := exec.Command(os.Args[0], args...)
-	command.Env = append(os.Environ(), asAgent+"=1")
+	command.Env = append(os.Environ(), asAgent+"=1", "GORACE="+noLinger)
 
 	out, err := command.CombinedOutput()
 	if err != nil && !errors.As(err, new(*exec.ExitError)) {
