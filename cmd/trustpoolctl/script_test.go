@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // or the race detector sleeps for a second at the end of each command
 			n := &node{dir: env.WorkDir}
 			env.Values[nodeKey{}] = n
 			env.Defer(func() {
