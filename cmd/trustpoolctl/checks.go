@@ -71,6 +71,8 @@ func outcomeWord(p *page, outcome verifier.Outcome) string {
 		return p.good("ok       ")
 	case verifier.NotAsked:
 		return p.warn("not asked")
+	case verifier.LeftToIssuer:
+		return p.warn("by issuer")
 	case verifier.NotRun:
 		return p.warn("not run  ")
 	default:

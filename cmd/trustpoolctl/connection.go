@@ -41,7 +41,7 @@ func (c *connection) register(cmd *cobra.Command) {
 }
 
 // challenge asks the node for a quote over nonce, with all its logs.
-func (c *connection) challenge(ctx context.Context, nonce []byte, selection []verifier.Selection) (client.Reply, error) {
+func (c *connection) challenge(ctx context.Context, nonce []byte, selection []verifier.Selection, out *output) (client.Reply, error) {
 	if c.timeout <= 0 {
 		return client.Reply{}, usagef("--timeout has to be more than 0")
 	}
@@ -58,7 +58,11 @@ func (c *connection) challenge(ctx context.Context, nonce []byte, selection []ve
 	if err != nil {
 		return client.Reply{}, err
 	}
-	return agent.Quote(ctx, client.QuoteOptions{Nonce: nonce, Selection: selection, WantLogs: capabilities.GetLogSources()})
+	progress := newProgress(out)
+	defer progress.clear()
+	return agent.Quote(ctx, client.QuoteOptions{
+		Nonce: nonce, Selection: selection, WantLogs: capabilities.GetLogSources(), Progress: progress.show,
+	})
 }
 
 func (c *connection) dial() (*client.Client, error) {

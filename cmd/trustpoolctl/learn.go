@@ -10,11 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/saved"
 )
 
 // learnFlags are those of one learn command.
 type learnFlags struct {
 	connection
+	folder
 	pcrs  string
 	out   string
 	force bool
@@ -23,7 +25,7 @@ type learnFlags struct {
 func newLearn(out *output) *cobra.Command {
 	var flags learnFlags
 	cmd := &cobra.Command{
-		Use:   "learn --address ADDRESS --out FILE",
+		Use:   "learn {--address ADDRESS | DIR --nonce HEX} --out FILE",
 		Short: "Write known-good values from a node that you know to be good",
 		Long: `learn challenges a node with a fresh nonce, checks everything but the known-good values, and writes what it measured as
 known-good: from then on verify trusts exactly this launch, signed by exactly this key.
@@ -31,20 +33,26 @@ known-good: from then on verify trusts exactly this launch, signed by exactly th
 You vouch for the node: look at what was learned before you rely on it. Its attestation key is pinned because it was there
 first. That proves nothing about hardware: the key may be that of a software TPM.
 
-What no log explains, or what is not fresh, is refused with exit code 4, and nothing is written.`,
+What no log explains, or what is not fresh, is refused with exit code 4, and nothing is written.
+
+With a folder it learns from the evidence in there, of the PCRs that --pcrs names; --nonce has to be the one that you asked with.
+
+` + folderExplanations,
 		Example: `  trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json
-  trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json --pcrs sha384:17,18,19 --force`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return learn(cmd.Context(), flags, out) },
+  trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json --pcrs sha384:17,18,19 --force
+  trustpoolctl learn evidence --nonce 5bd1...07 --out known-good.json`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return learn(cmd.Context(), flags, args, out) },
 	}
-	flags.register(cmd)
+	flags.connection.register(cmd)
+	flags.folder.register(cmd)
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to learn, banks joined by +")
 	cmd.Flags().StringVar(&flags.out, "out", "", "write the known-good values to this `file`")
 	cmd.Flags().BoolVar(&flags.force, "force", false, "replace the file if there is one")
 	return cmd
 }
 
-func learn(ctx context.Context, flags learnFlags, out *output) error {
+func learn(ctx context.Context, flags learnFlags, args []string, out *output) error {
 	selection, err := parseSelection(flags.pcrs)
 	if err != nil {
 		return usagef("--pcrs: %w", err)
@@ -52,23 +60,21 @@ func learn(ctx context.Context, flags learnFlags, out *output) error {
 	if err := checkTarget(flags.out, flags.force); err != nil {
 		return err
 	}
-	nonce, err := freshNonce()
-	if err != nil {
-		return err
-	}
-
-	policy := verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Selection: selection}
+	policy := verifier.Policy{BindMode: verifier.BindRaw, Selection: selection}
 	if empty := verifier.Verify(verifier.Evidence{}, policy); empty.Verdict == verifier.CouldNotJudge {
 		return usagef("--pcrs: %s", empty.Check(verifier.CheckPolicy).Detail)
 	}
 
-	reply, err := flags.challenge(ctx, nonce, selection)
-	if err != nil {
-		return fmt.Errorf("could not learn: %w", err)
+	subject, evidence, err := flags.evidence(ctx, args, &policy, out)
+	if errors.Is(err, saved.ErrAltered) {
+		return refusedError{fmt.Errorf("nothing was learned: %w", err)}
 	}
-	knownGood, err := verifier.Learn(reply.Evidence, policy)
 	if err != nil {
-		return refusedError{fmt.Errorf("nothing was learned from %s: %w", flags.address, err)}
+		return err
+	}
+	knownGood, err := verifier.Learn(evidence, policy)
+	if err != nil {
+		return refusedError{fmt.Errorf("nothing was learned from %s: %w", subject, err)}
 	}
 	if err := writeKnownGood(flags.out, knownGood, flags.force); err != nil {
 		return err
@@ -76,7 +82,48 @@ func learn(ctx context.Context, flags learnFlags, out *output) error {
 
 	view := newLearnView(knownGood)
 	view.Address, view.WrittenTo = flags.address, flags.out
+	if len(args) == 1 {
+		view.Folder = args[0]
+	}
 	return out.print(view, view.text)
+}
+
+// evidence takes what is to be learned from the node or the folder, says which, and sets the policy's nonce.
+func (f *learnFlags) evidence(ctx context.Context, args []string, policy *verifier.Policy, out *output) (string, verifier.Evidence, error) {
+	if len(args) == 1 {
+		ev, err := f.savedEvidence(args[0], policy, out)
+		return args[0], ev, err
+	}
+	if err := f.folder.unused(); err != nil {
+		return "", verifier.Evidence{}, err
+	}
+
+	var err error
+	if policy.Nonce, err = freshNonce(); err != nil {
+		return "", verifier.Evidence{}, err
+	}
+	reply, err := f.challenge(ctx, policy.Nonce, policy.Selection, out)
+	if err != nil {
+		return "", verifier.Evidence{}, fmt.Errorf("could not learn: %w", err)
+	}
+	return f.address, reply.Evidence, nil
+}
+
+func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *output) (verifier.Evidence, error) {
+	if f.address != "" {
+		return verifier.Evidence{}, usagef("give --address or a folder, not both")
+	}
+	if err := f.folder.addTo(policy, out); err != nil {
+		return verifier.Evidence{}, err
+	}
+	if policy.Nonce == nil {
+		return verifier.Evidence{}, usagef("--nonce is missing: without the nonce that you asked with, nobody knows when the evidence was made")
+	}
+	ev, err := f.read(dir)
+	if err != nil {
+		return verifier.Evidence{}, fmt.Errorf("could not learn: %w", err)
+	}
+	return ev, nil
 }
 
 // checkTarget fails early: a node need not be asked for what can't be written. writeFile makes sure.

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"crypto/sha256"
+
 	"github.com/trustpool/trustpool/verifier"
 )
 
 // learnView is what learn prints.
 type learnView struct {
-	Address   string `json:"address"`
+	// Address is the node's, or Folder holds the evidence.
+	Address   string `json:"address,omitempty"`
+	Folder    string `json:"folder,omitempty"`
 	WrittenTo string `json:"written_to"`
-	// AKName and EKBinding are those of the one key that was pinned.
-	AKName    verifier.Hex       `json:"ak_name"`
+	// AKName and EKBinding are those of the one key that was pinned; AKKey is its SubjectPublicKeyInfo, if it has no Name.
+	AKName    verifier.Hex       `json:"ak_name,omitempty"`
+	AKKey     verifier.Hex       `json:"ak_key,omitempty"`
 	EKBinding verifier.EKBinding `json:"ek_binding"`
 	// KnownGood is what the file holds.
 	KnownGood verifier.KnownGood `json:"known_good"`
@@ -18,20 +23,25 @@ type learnView struct {
 func newLearnView(knownGood verifier.KnownGood) *learnView {
 	view := &learnView{KnownGood: knownGood}
 	for _, pin := range knownGood.AKs {
-		view.AKName, view.EKBinding = pin.Name, pin.Binding
+		view.AKName, view.AKKey, view.EKBinding = pin.Name, pin.SPKI, pin.Binding
 	}
 	return view
 }
 
 func (v *learnView) text(p *page) {
-	p.line("%s from %s, written to %s", p.good("Learned"), printable(v.Address), v.WrittenTo)
+	p.line("%s from %s, written to %s", p.good("Learned"), printable(v.Address+v.Folder), v.WrittenTo)
 	p.line("")
 	for _, known := range v.KnownGood.PCRs {
 		learnedPCR(p, &known)
 	}
 
 	p.line("")
-	p.line("%s  %s", p.head("Attestation key"), v.AKName)
+	if len(v.AKName) > 0 {
+		p.line("%s  %s", p.head("Attestation key"), v.AKName)
+	} else {
+		p.line("%s  sha256 of its SubjectPublicKeyInfo %x", p.head("Attestation key"), sha256.Sum256(v.AKKey))
+		p.line("  %s", p.warn("Known by its key alone: verify trusts it only with --ak-attributes-by-issuer."))
+	}
 	p.line("  Pinned by first use: verify refuses any other key from now on. That proves nothing about hardware:")
 	p.line("  it is the key that answered, and it may be that of a software TPM.")
 	p.line("")

@@ -1,4 +1,4 @@
-// Command trustpoolctl is a person's tool: it asks a node for a quote, verifies evidence, and learns known-good values.
+// Command trustpoolctl is a person's tool: it asks a node for a quote, verifies evidence, learns known-good values, and reads event logs.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 
 // run executes one command line and returns its exit code. Results go to stdout, errors to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root, out := newRoot(stdout)
+	root, out := newRoot(stdout, stderr)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -16,10 +16,18 @@ type output struct {
 	json   bool
 	colour bool
 	stdout io.Writer
+	stderr io.Writer
 }
 
-func newOutput(stdout io.Writer) *output {
-	return &output{stdout: stdout, colour: wantsColour(stdout)}
+func newOutput(stdout, stderr io.Writer) *output {
+	return &output{stdout: stdout, stderr: stderr, colour: wantsColour(stdout)}
+}
+
+// warn tells a person of something that --json says in the result.
+func (o *output) warn(format string, args ...any) {
+	if !o.json {
+		_, _ = fmt.Fprintf(o.stderr, "warning: "+format+"\n", args...)
+	}
 }
 
 // wantsColour is true on a terminal that did not ask to be spared (https://no-color.org).

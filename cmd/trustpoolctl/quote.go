@@ -57,7 +57,7 @@ func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) er
 		return err
 	}
 
-	reply, err := flags.challenge(ctx, nonce, selection)
+	reply, err := flags.challenge(ctx, nonce, selection, out)
 	if err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func (v *quoteView) logText(p *page) {
 			p.line("  %-12s %s", "", printable(log.Detail))
 		}
 		if log.Size > 0 && !log.Sent {
-			p.line("  %-12s too large for one answer, its bytes did not come", "")
+			p.line("  %-12s its bytes did not come", "")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,10 +14,16 @@ import (
 type resultView struct {
 	// Subject is the node's address, or the folder.
 	Subject string `json:"subject"`
+	// Unread says why there was nothing to check, if the folder was altered.
+	Unread string `json:"unread,omitempty"`
 	verifier.Result
 }
 
 func (v *resultView) text(p *page) {
+	if v.Unread != "" {
+		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Subject), printable(v.Unread))
+		return
+	}
 	p.line("%s", verdictLine(p, v.Subject, &v.Result))
 	p.line("")
 	checkText(p, v.Checks)
@@ -40,11 +47,16 @@ func (v *resultView) keyText(p *page) {
 	p.line("")
 	p.line("%s", p.head("Attestation key"))
 	p.field("name", "%s", orDash(v.AKName))
+	if len(v.AKName) == 0 && len(v.AKKey) > 0 {
+		p.field("key", "sha256 of its SubjectPublicKeyInfo %x", sha256.Sum256(v.AKKey))
+	}
 	switch v.EKBinding {
 	case "":
 		p.field("bound by", "nothing: the known-good values do not name it")
 	case verifier.BindingFirstUse:
 		p.field("bound by", "first use: it is the key that was there when known-good values were learned; that proves nothing about hardware")
+	case verifier.BindingAKIssuer:
+		p.field("bound by", "its certificate: a CA of --ak-ca says that it is a TPM's")
 	default:
 		p.field("bound by", "%s", bindingWords(v.EKBinding))
 	}
@@ -75,6 +87,10 @@ func verdictLine(p *page, subject string, r *verifier.Result) string {
 	subject = printable(subject)
 	switch r.Verdict {
 	case verifier.Trusted:
+		if r.AKAttributesByIssuer {
+			return fmt.Sprintf("%s %s: a known key signed just now that known-good software was launched, %s", p.good("TRUSTED"), subject,
+				p.warn("if its issuer is right in that it is a TPM's"))
+		}
 		return fmt.Sprintf("%s %s: a known key signed just now that known-good software was launched", p.good("TRUSTED"), subject)
 	case verifier.FreshnessNotChecked:
 		return fmt.Sprintf("%s %s: authentic, freshness not checked: give --nonce, the nonce that you asked with", p.warn("NOT TRUSTED"), subject)

@@ -9,16 +9,17 @@ import (
 )
 
 // newRoot builds the command tree. The output has its flags once the tree has been executed.
-func newRoot(stdout io.Writer) (*cobra.Command, *output) {
-	out := newOutput(stdout)
+func newRoot(stdout, stderr io.Writer) (*cobra.Command, *output) {
+	out := newOutput(stdout, stderr)
 
 	root := &cobra.Command{
 		Use:   "trustpoolctl",
-		Short: "Quote nodes, verify their evidence, learn known-good values",
+		Short: "Quote nodes, verify their evidence, learn known-good values, read event logs",
 		Long: `trustpoolctl asks a compute node for evidence of how it was launched, and judges it.
 
 A node is judged in three steps: learn known-good values from a node that you know to be good, then verify nodes against
-them. quote shows a node's evidence and keeps it in a folder, without judging it.
+them. quote shows a node's evidence and keeps it in a folder, without judging it. eventlog reads the logs of a host's launch and
+boot from files, without any node.
 
 With --json, results go to stdout as one JSON object; errors go to stderr as {"error": ..., "reason": ..., "hint": ...},
 where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Line breaks and colours are for people only.

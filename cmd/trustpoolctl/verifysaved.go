@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/saved"
+)
+
+// verifySaved judges the evidence in dir. The nonce in there is never the caller's own.
+func verifySaved(flags verifyFlags, dir string, out *output) error {
+	if flags.address != "" {
+		return usagef("give --address or a folder, not both")
+	}
+	policy, err := flags.policy()
+	if err != nil {
+		return err
+	}
+	if err := flags.folder.addTo(&policy, out); err != nil {
+		return err
+	}
+
+	evidence, err := flags.read(dir)
+	if errors.Is(err, saved.ErrAltered) {
+		return refuseUnread(dir, err, out)
+	}
+	if err != nil {
+		return fmt.Errorf("could not judge: %w", err)
+	}
+	return judge(dir, evidence, policy, out)
+}
+
+// refuseUnread is for evidence that is not as it was written, so that there is nothing to check.
+func refuseUnread(dir string, reason error, out *output) error {
+	view := &resultView{Subject: dir, Unread: reason.Error(), Result: verifier.Result{Checks: []verifier.Check{}}}
+	if err := out.print(view, view.text); err != nil {
+		return err
+	}
+	return exitError{exitRefused}
+}
