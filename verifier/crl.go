@@ -36,6 +36,9 @@ func ParseCRLs(raw []byte) ([]CRL, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading CRLs: list %d does not parse: %w", i+1, err)
 		}
+		if len(list.Raw) != len(der) { // the library looks no further than the list's end
+			return nil, fmt.Errorf("reading CRLs: list %d has bytes after its end", i+1)
+		}
 		if err := understood(list); err != nil {
 			return nil, fmt.Errorf("reading CRLs: list %d: %w", i+1, err)
 		}

@@ -289,7 +289,7 @@ func TestOnlyTheTPMThatHoldsBothKeysAnswers(t *testing.T) {
 }
 
 // attestationKey is the software key with all that a node says of its AK, well made.
-func (f *forgery) attestationKey(t *testing.T, nonce []byte) verifier.AttestationKey {
+func (f *forgery) attestationKey(t testing.TB, nonce []byte) verifier.AttestationKey {
 	t.Helper()
 	f.makePublic(t)
 	hierarchy := tpm2.TPM2BName{Buffer: []byte{0x40, 0, 0, 0x0B}}
