@@ -14,10 +14,10 @@ DURATION ?= 60s
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-mod check-lint check-vulns check-proto generate fuzz bench clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench clean need-go
 
 help: ## Lists these targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-go ## Builds the static binaries into build/.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$(STAMP) -ldflags '-s -w' -o build/ $(COMMANDS:%=./cmd/%)
@@ -30,6 +30,10 @@ demo: need-go ## Shows the main job on a simulated node: one trusted launch and 
 test: need-go ## Runs all the tests, with the race detector.
 	@$(PART) packages .ci/packages gcc swtpm tpm2-tools
 	@$(PART) test .ci/test
+
+endurance: need-go ## Quotes and enrols as often as a node does in weeks, and looks what it leaves in the TPM.
+	@.ci/packages swtpm
+	@$(PART) endurance go test -count=1 -run TestManyQuotesAndEnrolments ./agent/internal/tpm -endurance
 
 check: check-mod check-lint check-vulns check-proto ## Runs the linters, the vulnerability check and the checks of the contract and its generated code.
 

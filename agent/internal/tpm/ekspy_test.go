@@ -31,6 +31,9 @@ var authorized = map[tpm2.TPMCC][2]int{
 	tpm2.TPMCCActivateCredential: {2, 2},
 	tpm2.TPMCCPolicySecret:       {2, 1},
 	tpm2.TPMCCNVRead:             {2, 1},
+	tpm2.TPMCCQuote:              {1, 1},
+	tpm2.TPMCCCertifyCreation:    {2, 1},
+	tpm2.TPMCCEvictControl:       {2, 1},
 }
 
 func (s *spy) Send(command []byte) ([]byte, error) {
