@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 
@@ -38,7 +39,12 @@ func serverTLS(config agent.Config) (*tls.Config, error) {
 		return nil, nil
 	}
 
-	return daemon.ServerTLS(config.TLS.Certificate, config.TLS.Key, config.TLS.ClientCA)
+	files, err := daemon.LoadTLS(daemon.TLSFiles{Certificate: config.TLS.Certificate, Key: config.TLS.Key, ClientCA: config.TLS.ClientCA}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+
+	return files.Config(), nil
 }
 
 // serve listens, puts the agent together and runs it until ctx ends. Once callers can come in, it tells systemd and calls listening, if not nil.

@@ -85,8 +85,14 @@ func (n *node) makePKI() error {
 	if err != nil {
 		return err
 	}
-	n.tls, err = daemon.ServerTLS(filepath.Join(dir, "server.pem"), filepath.Join(dir, "server-key.pem"), filepath.Join(dir, "ca.pem"))
-	return err
+	files, err := daemon.LoadTLS(daemon.TLSFiles{
+		Certificate: filepath.Join(dir, "server.pem"), Key: filepath.Join(dir, "server-key.pem"), ClientCA: filepath.Join(dir, "ca.pem"),
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	n.tls = files.Config()
+	return nil
 }
 
 // startAgent starts the agent on the machine, where it listens on new addresses.

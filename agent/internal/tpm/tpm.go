@@ -310,16 +310,24 @@ func (t *TPM) publish(event Event) {
 // use waits for its turn and lets do talk to the TPM. When do finds the AK gone from its handle, as after TPM2_Clear, it is set up again and do
 // gets a second try.
 func (t *TPM) use(ctx context.Context, do func(*tpmSession) error) error {
-	if err := t.enter(ctx); err != nil {
+	timing, asked := timingOf(ctx), time.Now()
+
+	err := t.enter(ctx)
+	timing.Queue += time.Since(asked)
+
+	if err != nil {
 		return err
 	}
 	defer t.release()
+
+	began := time.Now()
+	defer func() { timing.TPM += time.Since(began) }()
 
 	if err := t.State().Err; err != nil {
 		return err
 	}
 
-	err := do(t.session)
+	err = do(t.session)
 	if err != nil && t.session.stale && !t.session.line.broken {
 		if err = t.setUp(); err == nil {
 			err = do(t.session)

@@ -148,11 +148,3 @@ func TestMetricsPassTheLinter(t *testing.T) {
 		t.Errorf("%v %v", problems, err)
 	}
 }
-
-func TestTLSFilesThatAreNoneAreNamed(t *testing.T) {
-	t.Parallel()
-
-	if _, err := daemon.ServerTLS("/none.pem", "/none-key.pem", "/ca.pem"); err == nil || !strings.Contains(err.Error(), "/none.pem") {
-		t.Errorf("got %v", err)
-	}
-}

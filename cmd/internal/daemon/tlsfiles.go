@@ -1,0 +1,201 @@
+package daemon
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// TLSFiles name what mutual TLS is made of, each as CredentialPath takes it.
+type TLSFiles struct {
+	// Certificate is the server's chain (PEM), Key its private key (PEM).
+	Certificate, Key string
+	// ClientCA holds the certificates (PEM) of the authorities that sign clients' certificates.
+	ClientCA string
+	// CRL holds revocation lists of these authorities (PEM, or one in DER). Empty: nobody is revoked.
+	CRL string
+}
+
+// maxTLSFile bounds each file, in bytes: a CRL with a hundred thousand entries has about 4 MB.
+const maxTLSFile = 16 << 20
+
+// CredentialPath returns the file that a config means: the path as it is or, for credential:NAME, what systemd put into $CREDENTIALS_DIRECTORY for a unit that has
+// LoadCredential=NAME:... (systemd.exec(5)). Credentials do not change while a service runs: a new one takes a restart.
+func CredentialPath(path string) (string, error) {
+	name, ok := strings.CutPrefix(path, "credential:")
+	if !ok {
+		return path, nil
+	}
+
+	if name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/') {
+		return "", fmt.Errorf("%q names no credential; write credential:NAME", path)
+	}
+
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return "", fmt.Errorf("%s: systemd gave no credentials; write LoadCredential=%s:PATH into the unit", path, name)
+	}
+
+	return filepath.Join(dir, name), nil
+}
+
+// load reads all files and makes sure that they fit together.
+func (f TLSFiles) load() (*material, error) {
+	if f.ClientCA == "" {
+		return nil, errors.New("no client CA: without it clients can't be verified, and there is no TLS without that")
+	}
+
+	m, digest := &material{}, sha256.New()
+	read := func(what, path string) ([]byte, error) {
+		content, err := readTLSFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("loading %s: %w", what, err)
+		}
+
+		sum := sha256.Sum256(content)
+		digest.Write(sum[:])
+
+		return content, nil
+	}
+
+	certificate, err := read("the server's certificate", f.Certificate)
+	if err != nil {
+		return nil, err
+	}
+
+	key, err := read("the server's key", f.Key)
+	if err != nil {
+		return nil, err
+	}
+
+	if m.pair, err = tls.X509KeyPair(certificate, key); err != nil {
+		return nil, fmt.Errorf("loading the server's certificate and key: %w", err)
+	}
+
+	if m.certificate, err = serverCertificate(m.pair); err != nil {
+		return nil, fmt.Errorf("loading the server's certificate: %s: %w", f.Certificate, err)
+	}
+
+	content, err := read("the client CA", f.ClientCA)
+	if err != nil {
+		return nil, err
+	}
+
+	authorities, err := parseAuthorities(content)
+	if err != nil {
+		return nil, fmt.Errorf("loading the client CA: %s: %w", f.ClientCA, err)
+	}
+
+	m.authorities = x509.NewCertPool()
+	for _, authority := range authorities {
+		m.authorities.AddCert(authority)
+	}
+
+	if f.CRL != "" {
+		if content, err = read("the CRL", f.CRL); err != nil {
+			return nil, err
+		}
+
+		if m.revoked, err = parseRevocations(content, authorities); err != nil {
+			return nil, fmt.Errorf("loading the CRL: %s: %w", f.CRL, err)
+		}
+	}
+
+	digest.Sum(m.digest[:0])
+
+	return m, nil
+}
+
+func readTLSFile(path string) ([]byte, error) {
+	path, err := CredentialPath(path)
+	if err != nil {
+		return nil, err
+	}
+
+	file, err := os.Open(path) // #nosec G304 -- the operator's config names the file
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // read only: nothing to lose
+
+	content, err := io.ReadAll(io.LimitReader(file, maxTLSFile+1))
+	if err != nil {
+		return nil, err
+	}
+
+	if len(content) > maxTLSFile {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, maxTLSFile)
+	}
+
+	return content, nil
+}
+
+// serverCertificate returns the certificate that clients get to see, if it is one for servers.
+func serverCertificate(pair tls.Certificate) (*x509.Certificate, error) {
+	certificate, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, err
+	}
+
+	if !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
+		return nil, errors.New("it is not for servers: its extended key usage has no serverAuth, so that clients would refuse it")
+	}
+
+	return certificate, nil
+}
+
+// parseAuthorities returns the authorities in PEM. Unlike x509.CertPool, it does not pass over what it does not understand.
+func parseAuthorities(content []byte) ([]*x509.Certificate, error) {
+	var authorities []*x509.Certificate
+
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("a PEM block is %q, not a certificate", block.Type)
+		}
+
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+
+		if !certificate.BasicConstraintsValid || !certificate.IsCA {
+			return nil, fmt.Errorf("the certificate of %q is not an authority's", certificate.Subject)
+		}
+
+		authorities = append(authorities, certificate)
+	}
+
+	if len(authorities) == 0 {
+		return nil, errors.New("no PEM certificate in it")
+	}
+
+	return authorities, nil
+}
+
+// pemOrDER returns the blocks of a PEM file, or the whole of another.
+func pemOrDER(content []byte, kind string) ([][]byte, error) {
+	if !bytes.Contains(content, []byte("-----BEGIN ")) {
+		return [][]byte{content}, nil
+	}
+
+	var blocks [][]byte
+
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != kind {
+			return nil, fmt.Errorf("a PEM block is %q, not %q", block.Type, kind)
+		}
+
+		blocks = append(blocks, block.Bytes)
+	}
+
+	return blocks, nil
+}
