@@ -92,6 +92,10 @@ const (
 	ErrorReason_ERROR_REASON_CERTIFICATE_INVALID ErrorReason = 31
 	// FAILED_PRECONDITION: BIND_MODE_BOUND needs a TLS 1.3 connection to bind to, which a unix socket has not.
 	ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE ErrorReason = 32
+	// RESOURCE_EXHAUSTED: this caller makes more calls a second than it may; RetryInfo says when the next one is answered.
+	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 33
+	// RESOURCE_EXHAUSTED: this caller has as many calls under way as it may.
+	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 34
 )
 
 // Enum value maps for ErrorReason.
@@ -130,6 +134,8 @@ var (
 		30: "ERROR_REASON_CREDENTIAL_INVALID",
 		31: "ERROR_REASON_CERTIFICATE_INVALID",
 		32: "ERROR_REASON_BINDING_UNAVAILABLE",
+		33: "ERROR_REASON_RATE_LIMITED",
+		34: "ERROR_REASON_TOO_MANY_CALLS",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -165,6 +171,8 @@ var (
 		"ERROR_REASON_CREDENTIAL_INVALID":    30,
 		"ERROR_REASON_CERTIFICATE_INVALID":   31,
 		"ERROR_REASON_BINDING_UNAVAILABLE":   32,
+		"ERROR_REASON_RATE_LIMITED":          33,
+		"ERROR_REASON_TOO_MANY_CALLS":        34,
 	}
 )
 
@@ -199,7 +207,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xd4\b\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\x94\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -234,7 +242,9 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\x17ERROR_REASON_EK_UNKNOWN\x10\x1d\x12#\n" +
 	"\x1fERROR_REASON_CREDENTIAL_INVALID\x10\x1e\x12$\n" +
 	" ERROR_REASON_CERTIFICATE_INVALID\x10\x1f\x12$\n" +
-	" ERROR_REASON_BINDING_UNAVAILABLE\x10 BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	" ERROR_REASON_BINDING_UNAVAILABLE\x10 \x12\x1d\n" +
+	"\x19ERROR_REASON_RATE_LIMITED\x10!\x12\x1f\n" +
+	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\"BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once
