@@ -11,13 +11,19 @@ import (
 
 func TestEveryKindOfValueIsRead(t *testing.T) {
 	t.Parallel()
-	o, err := strictjson.Decode([]byte(`{"s":"x","n":7,"l":["a","b"],"i":[1,2],"o":[{"k":"v"}],"t":{"A b":"c"}}`), 1000)
+	o, err := strictjson.Decode([]byte(`{"s":"x","n":7,"l":["a","b"],"i":[1,2],"o":[{"k":"v"}],"t":{"A b":"c"},"one":{"k":"w"},"yes":true}`), 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	inner := o.Objects("o")
 	if len(inner) != 1 || inner[0].String("k") != "v" {
 		t.Errorf("objects are %+v", inner)
+	}
+	if one := o.Object("one"); one == nil || one.String("k") != "w" {
+		t.Errorf("the object is %+v", one)
+	}
+	if !o.OptionalBool("yes") || o.OptionalBool("no") {
+		t.Error("true or false is read wrongly")
 	}
 	if o.String("s") != "x" || o.Int("n", 7) != 7 || o.OptionalString("no") != "" || o.Has("no") || !o.Has("s") {
 		t.Error("a text or number is read wrongly")
@@ -33,7 +39,7 @@ func TestEveryKindOfValueIsRead(t *testing.T) {
 
 func TestProblemsAreToldAllAtOnceWithTheirPath(t *testing.T) {
 	t.Parallel()
-	o, err := strictjson.Decode([]byte(`{"s":1,"e":"","n":-1,"f":1.5,"l":"x","i":[99],"o":[3],"t":{"a":1},"a":1,"a":2,"S":0,"x\u001b[31m":0,"d":[{"k":{"z":1,"z":1}}]}`), 1000)
+	o, err := strictjson.Decode([]byte(`{"s":1,"e":"","n":-1,"f":1.5,"l":"x","i":[99],"o":[3],"t":{"a":1},"b":1,"a":1,"a":2,"S":0,"x\u001b[31m":0,"d":[{"k":{"z":1,"z":1}}]}`), 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +54,9 @@ func TestProblemsAreToldAllAtOnceWithTheirPath(t *testing.T) {
 	o.Objects("o")
 	o.Texts("t")
 	o.Objects("d")
+	if o.Object("n") != nil || o.Object("nowhere") != nil || o.OptionalBool("b") {
+		t.Error("something was read where nothing is")
+	}
 	o.Done()
 
 	want := []string{
@@ -63,6 +72,9 @@ func TestProblemsAreToldAllAtOnceWithTheirPath(t *testing.T) {
 		`i[0]: is not a number from 0 to 5`,
 		`o[0]: is no object, write {...}`,
 		`t.a: is no text, write it in quotation marks`,
+		`n: is no object, write {...}`,
+		`nowhere: is no object, write {...}`,
+		`b: is neither true nor false`,
 		`S: unknown key, remove it`,
 		`a: unknown key, remove it`,
 		`"x\x1b[31m": unknown key, remove it`,
