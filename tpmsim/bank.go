@@ -20,10 +20,12 @@ type bank struct {
 func activeBanks() []bank {
 	return []bank{
 		{tpm2.TPMAlgSHA1, crypto.SHA1},
-		{tpm2.TPMAlgSHA256, crypto.SHA256},
+		sha256Bank(),
 		{tpm2.TPMAlgSHA384, crypto.SHA384},
 	}
 }
+
+func sha256Bank() bank { return bank{tpm2.TPMAlgSHA256, crypto.SHA256} }
 
 // sum returns the bank's hash over the concatenated parts.
 func (b bank) sum(parts ...[]byte) []byte {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-tpm/tpm2"
@@ -81,6 +82,30 @@ func TestReplaceOfARunningNodeKeepsTheScenario(t *testing.T) {
 	again := tpmsimtest.Start(t, tpmsim.Options{StateDir: dir})
 	if diff := cmp.Diff(names, derivedNames(t, again)); diff != "" {
 		t.Errorf("names of the keys when it is taken up again (-before +after):\n%s", diff)
+	}
+}
+
+func TestReplacementThatWasCutShortBeginsAnew(t *testing.T) {
+	t.Parallel()
+	n := tpmsimtest.Start(t, tpmsim.Options{})
+	names := derivedNames(t, n)
+
+	// Manufacture takes longer; wherever it is cut, what comes next must hold.
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+	defer cancel()
+	if err := n.Replace(ctx); err == nil {
+		t.Log("the replacement was faster than its deadline")
+	}
+	if err := n.Reboot(t.Context(), tpmsim.Trusted); err != nil {
+		t.Fatal(err)
+	}
+
+	after := derivedNames(t, n)
+	for _, where := range eks() {
+		verifyEK(t, n, readCertificate(t, n, where[1]))
+	}
+	if bytes.Equal(after[0], names[0]) != bytes.Equal(after[1], names[1]) {
+		t.Error("half of the TPM is the old one")
 	}
 }
 

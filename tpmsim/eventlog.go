@@ -29,6 +29,8 @@ const (
 
 	// evtypeTboot is what tboot logs its own measurements as.
 	evtypeTboot eventType = 0x501
+	// evtypeSecureLaunch is what Linux logs its own as after a Secure Launch.
+	evtypeSecureLaunch eventType = 0x502
 )
 
 // record is one event as a log tells it. It knows nothing of a log's format, of

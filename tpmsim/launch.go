@@ -45,16 +45,15 @@ type step struct {
 	banks []bank
 }
 
-// capped returns the launch with a cap at the end of PCRs 17 and 18, by whoever
-// extended them last. Intel TXT MLE Developer's Guide, table E-6.
-func (l *launch) capped() *launch {
+// addCap adds a cap at the end of PCRs 17 and 18, by whoever extended them last.
+// Intel TXT MLE Developer's Guide, table E-6.
+func (l *launch) addCap() {
 	last := l.steps[len(l.steps)-1]
 	for _, pcr := range []uint32{pcrDetails, pcrAuthorities} {
 		s := hashed(pcr, evtypeCapValue, []byte{1})
 		s.locality, s.banks = last.locality, last.banks
 		l.steps = append(l.steps, s)
 	}
-	return l
 }
 
 // run performs the launch on a TPM that was just started and returns its

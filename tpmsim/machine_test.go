@@ -28,7 +28,7 @@ func TestHashSequenceWithoutEffectIsNoticed(t *testing.T) {
 	defer n.Close()
 	n.machine.ctrl = control{yesMan{}}
 
-	p, err := Trusted.plan()
+	p, err := Trusted.plan(Tboot)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +24,9 @@ type Options struct {
 	// means a private temporary directory that Close removes.
 	StateDir string
 
+	// Loader performs the launch, of reboots too. The zero value means Tboot.
+	Loader Loader
+
 	// Endorsement is how the vendor shipped the TPM. It counts when a TPM is
 	// manufactured: one that is taken up again is as it was made.
 	Endorsement Endorsement
@@ -38,10 +40,11 @@ type Node struct {
 
 	dir      *stateDir
 	ships    Endorsement
+	loader   Loader
 	scenario Scenario
 	machine  *machine // nil if down
 	down     error    // why machine is nil
-	log      []byte
+	records  []record // of the launch as the log tells them, nil if there was none
 	loaded   loadedHandles
 
 	// running is machine again, for Close: it must be able to end a TPM that
@@ -59,7 +62,7 @@ var _ transport.TPMCloser = (*Node)(nil)
 // The error wraps ErrNotInstalled, ErrStateInUse, or the context's error if that
 // is the cause.
 func Start(ctx context.Context, opts Options) (*Node, error) {
-	p, err := opts.Scenario.plan()
+	p, err := opts.Scenario.plan(opts.Loader)
 	if err != nil {
 		return nil, fmt.Errorf("starting a simulated node: %w", err)
 	}
@@ -71,7 +74,13 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		return nil, fmt.Errorf("starting a simulated node: opening its state: %w", err)
 	}
 
-	n := &Node{busy: make(chan struct{}, 1), dir: dir, ships: opts.Endorsement, scenario: opts.Scenario}
+	n := &Node{
+		busy:     make(chan struct{}, 1),
+		dir:      dir,
+		ships:    opts.Endorsement,
+		loader:   opts.Loader,
+		scenario: opts.Scenario,
+	}
 	if err := n.boot(ctx, p); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting a simulated node: %w", err), dir.close())
 	}
@@ -94,7 +103,10 @@ func (n *Node) EventLog() []byte {
 	n.lock()
 	defer n.unlock()
 
-	return slices.Clone(n.log)
+	if n.records == nil {
+		return nil
+	}
+	return cryptoAgileLog(activeBanks(), n.records)
 }
 
 // EKRoots returns the certificates of the throw-away authority that signed the
@@ -162,7 +174,7 @@ func (n *Node) boot(ctx context.Context, p plan) error {
 
 	n.running.Store(m)
 	stopWatching := context.AfterFunc(ctx, m.kill)
-	log, err := n.bringUp(m, p)
+	records, err := n.bringUp(m, p)
 	if !stopWatching() {
 		err = context.Cause(ctx)
 	}
@@ -170,13 +182,13 @@ func (n *Node) boot(ctx context.Context, p plan) error {
 		m.close()
 		return fmt.Errorf("%w (swtpm: %s)", err, m.said)
 	}
-	n.machine, n.down, n.log, n.loaded = m, nil, log, nil
+	n.machine, n.down, n.records, n.loaded = m, nil, records, nil
 	return nil
 }
 
-// bringUp takes a machine from power-on to the end of the launch and returns the
-// launch's log.
-func (n *Node) bringUp(m *machine, p plan) ([]byte, error) {
+// bringUp takes a machine from power-on to the end of the launch and returns what
+// the launch's log tells.
+func (n *Node) bringUp(m *machine, p plan) ([]record, error) {
 	if err := m.powerOn(); err != nil {
 		return nil, err
 	}
@@ -205,5 +217,5 @@ func (n *Node) bringUp(m *machine, p plan) ([]byte, error) {
 	if p.tamper {
 		tamper(records)
 	}
-	return cryptoAgileLog(activeBanks(), records), nil
+	return records, nil
 }

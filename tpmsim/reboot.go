@@ -14,7 +14,7 @@ import (
 // before the shutdown nothing has happened; after any later error the node is
 // down, Send says why, and Reboot may be tried again.
 func (n *Node) Reboot(ctx context.Context, s Scenario) error {
-	p, err := s.plan()
+	p, err := s.plan(n.loader)
 	if err != nil {
 		return fmt.Errorf("rebooting: %w", err)
 	}
@@ -37,7 +37,7 @@ func (n *Node) Replace(ctx context.Context) error {
 	}
 	defer n.unlock()
 
-	p, err := n.scenario.plan()
+	p, err := n.scenario.plan(n.loader)
 	if err != nil {
 		return fmt.Errorf("replacing the TPM: %w", err)
 	}
@@ -69,7 +69,7 @@ func (n *Node) reboot(ctx context.Context, p plan) error {
 	if n.machine != nil {
 		n.machine.stop()
 	}
-	n.machine, n.log = nil, nil
+	n.machine, n.records = nil, nil
 	if err := n.boot(ctx, p); err != nil {
 		n.down = fmt.Errorf("rebooting: %w", err)
 		return n.down

@@ -57,6 +57,9 @@ func replay(t *testing.T, events []event, alg tpm2.TPMAlgID) map[uint32][]byte {
 		if e.typ == 0x401 { // PCR_MAPPING is not extended
 			continue
 		}
+		if e.digests[alg] == nil { // nor is what the bank was not told of
+			continue
+		}
 		pcrs[e.pcr] = sum(hash, pcrs[e.pcr], e.digests[alg])
 	}
 	return pcrs

@@ -81,30 +81,44 @@ type plan struct {
 }
 
 // plan returns what happens at a boot into the scenario.
-func (s Scenario) plan() (plan, error) {
+func (s Scenario) plan(loader Loader) (plan, error) {
+	launch, err := loader.launch(s.system())
+	if err != nil {
+		return plan{}, err
+	}
+
 	switch s {
-	case "", Trusted:
-		return plan{launch: tbootLaunch(expectedSystem())}, nil
-	case OtherHypervisor:
-		return plan{launch: tbootLaunch(system{otherHypervisorModule(), kernelModule()})}, nil
-	case OtherKernel:
-		return plan{launch: tbootLaunch(system{hypervisorModule(), otherKernelModule()})}, nil
+	case "", Trusted, OtherHypervisor, OtherKernel:
+		return plan{launch: launch}, nil
 	case NoLaunch:
 		return plan{}, nil
 	case Capped:
-		return plan{launch: tbootLaunch(expectedSystem()).capped()}, nil
+		launch.addCap()
+		return plan{launch: launch}, nil
 	case TamperedLog:
-		return plan{launch: tbootLaunch(expectedSystem()), tamper: true}, nil
+		return plan{launch: launch, tamper: true}, nil
 	case Cleared:
-		return plan{launch: tbootLaunch(expectedSystem()), prepare: admin.clear}, nil
+		return plan{launch: launch, prepare: admin.clear}, nil
 	case Replaced:
-		return plan{launch: tbootLaunch(expectedSystem()), replace: true}, nil
+		return plan{launch: launch, replace: true}, nil
 	case HierarchyOff:
-		return plan{launch: tbootLaunch(expectedSystem()), prepare: admin.disableEndorsement}, nil
+		return plan{launch: launch, prepare: admin.disableEndorsement}, nil
 	case SecLHost:
-		return plan{launch: tbootLaunch(expectedSystem()), prepare: admin.installSecL}, nil
+		return plan{launch: launch, prepare: admin.installSecL}, nil
 	default:
 		_, err := ParseScenario(string(s))
 		return plan{}, err
+	}
+}
+
+// system returns what is booted.
+func (s Scenario) system() system {
+	switch s {
+	case OtherHypervisor:
+		return system{otherHypervisorModule(), kernelModule()}
+	case OtherKernel:
+		return system{hypervisorModule(), otherKernelModule()}
+	default:
+		return expectedSystem()
 	}
 }

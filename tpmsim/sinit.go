@@ -13,6 +13,10 @@ const (
 	tbootImage = "simulated tboot 1.11.2"
 )
 
+// sinitCapabilities are what SINIT is told that the launched software can do, and
+// measures.
+const sinitCapabilities = 0x601
+
 // hashStartData returns what the processor gives the hash sequence: the SHA-256
 // digest of SINIT, and EDX of GETSEC[SENTER], which is zero.
 func hashStartData() []byte {
@@ -23,13 +27,15 @@ func hashStartData() []byte {
 // sinitSteps returns what SINIT extends at locality 3 on a TPM 2.0 with the
 // details and authorities mapping, in the order of real logs: first all of PCR
 // 17, then all of PCR 18. Intel TXT MLE Developer's Guide, 1.10.2 and table E-6.
-func sinitSteps(banks []bank) []step {
+//
+// The MLE is what SINIT launches: tboot, or Linux itself.
+func sinitSteps(banks []bank, mle string) []step {
 	var (
 		mapping      = le32(1)          // bit 0: details and authorities
 		registers    = make([]byte, 32) // of the BIOS authenticated code module
 		scrtm        = le32(1)          // the core root of trust is in the processor
 		lcpControl   = le32(0)
-		capabilities = le32(0x601)
+		capabilities = le32(sinitCapabilities)
 		none         = []byte{0} // no STM, and a launch policy that allows any
 		nv           = nvInfo()
 	)
@@ -42,7 +48,7 @@ func sinitSteps(banks []bank) []step {
 		hashed(17, evtypeLCPDetailsHash, none),
 		hashed(17, evtypeSTMHash, none),
 		hashed(17, evtypeOSSInitDataCapHash, capabilities),
-		undisclosed(17, evtypeMLEHash, tbootImage),
+		undisclosed(17, evtypeMLEHash, mle),
 		hashed(17, evtypeNVInfoHash, nv),
 		undisclosed(18, evtypeSInitPubKeyHash, sinitKey),
 		hashed(18, evtypeCPUSCRTMStat, scrtm),

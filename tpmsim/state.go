@@ -1,6 +1,7 @@
 package tpmsim
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ type manifest struct {
 	// hierarchies. They protect nothing but simulated keys.
 	OwnerAuth       []byte `json:"owner_auth,omitempty"`
 	EndorsementAuth []byte `json:"endorsement_auth,omitempty"`
+	// SystemUUID is the SMBIOS UUID of the machine, whatever TPM is in it. Empty if
+	// nobody asked for it yet.
+	SystemUUID string `json:"system_uuid,omitempty"`
 }
 
 // openState locks and reads the state directory at path, which is made if it is
@@ -143,7 +147,7 @@ func (d *stateDir) reset() error {
 	if err := os.Chmod(d.path, 0o700); err != nil { //nolint:gosec // a directory
 		return err
 	}
-	if err := d.save(manifest{}); err != nil {
+	if err := d.save(manifest{SystemUUID: d.manifest.SystemUUID}); err != nil {
 		return err
 	}
 
@@ -157,7 +161,26 @@ func (d *stateDir) reset() error {
 // saveManufactured notes that the TPM is whole, and what its EK certificates
 // verify against, in PEM.
 func (d *stateDir) saveManufactured(ekRoots string) error {
-	return d.save(manifest{Manufactured: true, EKRoots: ekRoots})
+	m := d.manifest
+	m.Manufactured, m.EKRoots = true, ekRoots
+	return d.save(m)
+}
+
+// systemUUID returns the machine's UUID, which is made at the first call.
+func (d *stateDir) systemUUID() (string, error) {
+	if d.manifest.SystemUUID != "" {
+		return d.manifest.SystemUUID, nil
+	}
+
+	var b [16]byte
+	_, _ = rand.Read(b[:])                      // it never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // random: RFC 9562, 5.4
+	m := d.manifest
+	m.SystemUUID = fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	if err := d.save(m); err != nil {
+		return "", err
+	}
+	return m.SystemUUID, nil
 }
 
 // save replaces the manifest.

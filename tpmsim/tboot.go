@@ -54,20 +54,13 @@ func (m module) digest(b bank) []byte {
 	return b.sum(b.sum([]byte(m.cmdline)), b.sum([]byte(m.image)))
 }
 
-// system is what a host boots.
-type system struct {
-	hypervisor, kernel module
-}
-
-func expectedSystem() system { return system{hypervisorModule(), kernelModule()} }
-
-// tbootLaunch returns the launch of a host that boots tboot with this system,
-// tboot's stock policy, and every bank extended by tboot (extpol=embedded).
-func tbootLaunch(s system) *launch {
-	banks := activeBanks()
+// tbootLaunch returns the launch of a host that boots tboot with this system and
+// tboot's stock policy. SINIT extends every bank, tboot those that it is told to.
+func tbootLaunch(s system, banks []bank) *launch {
 	return &launch{
 		hashStart: hashStartData(),
-		steps:     append(sinitSteps(banks), tbootSteps(banks, s.hypervisor, s.kernel, initrdModule())...),
+		steps: append(sinitSteps(activeBanks(), tbootImage),
+			tbootSteps(banks, s.hypervisor, s.kernel, initrdModule())...),
 	}
 }
 
