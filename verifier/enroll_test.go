@@ -3,6 +3,7 @@ package verifier_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -305,6 +306,41 @@ func (f *forgery) attestationKey(t testing.TB, nonce []byte) verifier.Attestatio
 		}),
 	})
 	return verifier.AttestationKey{Public: f.public, CreationData: data, CertifyInfo: info, CertifySignature: f.signature(t, info)}
+}
+
+// TestEveryByteOfAnIdentityCounts flips each in turn: there is none that a node can choose.
+func TestEveryByteOfAnIdentityCounts(t *testing.T) {
+	t.Parallel()
+
+	m, nonce := startMachine(t), newNonce(t)
+	id, _ := m.identity(t, nonce)
+	id.EKs = id.EKs[:1]
+	policy := firstUse(nonce)
+	policy.Binding, policy.Inventory, policy.Roots = verifier.BindingInventory, inventoryOf(t, id.EKs[0].Public), m.roots(t)
+	wantEnrollment(t, verifier.Enroll(id, policy))
+
+	for name, test := range map[string]struct {
+		part *[]byte
+		by   []verifier.CheckName
+	}{
+		"EK":             {&id.EKs[0].Public, []verifier.CheckName{verifier.CheckEKStructure, verifier.CheckEKBinding, verifier.CheckEKCertificateKey, verifier.CheckEKAlgorithm}},
+		"EK certificate": {&id.EKs[0].Certificate, []verifier.CheckName{verifier.CheckEKCertificate, verifier.CheckEKCertificateKey, verifier.CheckEKChain}},
+		"AK":             {&id.AKs[0].Public, []verifier.CheckName{verifier.CheckAKStructure, verifier.CheckAKCertifiedObject}},
+		"creation data":  {&id.AKs[0].CreationData, []verifier.CheckName{verifier.CheckAKCreationData, verifier.CheckAKCertifiedObject}},
+		"certification":  {&id.AKs[0].CertifyInfo, []verifier.CheckName{verifier.CheckAKCertifySignature}},
+		"signature":      {&id.AKs[0].CertifySignature, []verifier.CheckName{verifier.CheckAKCertifySignature}},
+	} {
+		good := *test.part
+		for i := range good {
+			*test.part = bytes.Clone(good)
+			(*test.part)[i] ^= 0x01
+			e := verifier.Enroll(id, policy)
+			if !slices.ContainsFunc(test.by, func(n verifier.CheckName) bool { return e.Check(n).Outcome == verifier.Failed }) {
+				t.Errorf("%s, byte %d: refused by %v, want by one of %v", name, i, e.Failures(), test.by)
+			}
+		}
+		*test.part = good
+	}
 }
 
 func TestADemandThatMakesNoSenseEnrolsNobody(t *testing.T) {
