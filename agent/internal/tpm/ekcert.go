@@ -70,7 +70,7 @@ func readCertificateFile(path string) (*ekCertificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() // read only: nothing to lose
+	defer func() { _ = file.Close() }() // read only: nothing to lose
 
 	content, err := io.ReadAll(io.LimitReader(file, maxCertificateFile+1))
 	if err != nil {

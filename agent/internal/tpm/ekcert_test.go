@@ -32,26 +32,32 @@ func TestAnOperatorsFileHoldsTheCertificate(t *testing.T) {
 	}{
 		"DER": {
 			func(n node) []byte { return n.rsa }, false,
-			[]told{{"handle 0x81010001", "FILE", "", true, true}, p384}, 0,
+			[]told{{"handle 0x81010001", "FILE", "", true, true}, p384},
+			0,
 		},
 		"PEM with its chain": {
 			func(n node) []byte { return pemOf(n.rsa, n.chain) }, false,
-			[]told{{"handle 0x81010001", "FILE", "", true, true}, p384}, 1,
+			[]told{{"handle 0x81010001", "FILE", "", true, true}, p384},
+			1,
 		},
 		"of a key that has to be derived": {
 			func(n node) []byte { return pemOf(n.ecc) }, false,
-			[]told{{"handle 0x81010001", "", "no certificate in NV index 0x01c00002", true, false}, p384, {"template L-2", "FILE", "", true, true}}, 0,
+			[]told{{"handle 0x81010001", "", "no certificate in NV index 0x01c00002", true, false}, p384, {"template L-2", "FILE", "", true, true}},
+			0,
 		},
 		"in place of NV's": {
 			func(n node) []byte { return n.rsa }, true,
-			[]told{{"handle 0x81010001", "FILE", "", true, true}, p384}, 0,
+			[]told{{"handle 0x81010001", "FILE", "", true, true}, p384},
+			0,
 		},
 		"of another key": {
 			func(n node) []byte { return n.other }, false,
 			[]told{
-				{"handle 0x81010001", "", "no certificate in NV index 0x01c00002", true, false}, p384,
+				{"handle 0x81010001", "", "no certificate in NV index 0x01c00002", true, false},
+				p384,
 				{"template L-2", "FILE", "the certificate is for another key", true, false},
-			}, 0,
+			},
+			0,
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -190,6 +191,29 @@ func TestTheChainMayBeCutAndPadded(t *testing.T) {
 		if ek.Detail != want {
 			t.Errorf("detail is %q, want %q", ek.Detail, want)
 		}
+	}
+}
+
+func TestTheChainIsBounded(t *testing.T) {
+	t.Parallel()
+
+	const size, indices = 2000, 40
+
+	tpm := watched(t, func(node *tpmsim.Node) {
+		der := certify(t, nil)
+		define(t, node, firstChain, readable, "", append(der, make([]byte, size-len(der))...))
+	})
+
+	reader, err := newNVReader(tpm, Auths{})
+	must(t, err)
+
+	reader.indices = slices.Repeat([]tpm2.TPMHandle{firstChain}, indices)
+
+	certificates, details, err := reader.chain()
+	must(t, err)
+
+	if len(certificates) != maxChain/size || len(details) != indices-maxChain/size {
+		t.Errorf("%d certificates, %d left out", len(certificates), len(details))
 	}
 }
 
