@@ -123,7 +123,7 @@ func (n *node) startAgent() error {
 	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
 		return err
 	}
-	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
+	config.Logs = agent.LogsConfig{Files: n.logs(log)}
 	a, err := agent.New(config, agent.Deps{
 		Logger:     slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewRegistry(),
@@ -142,6 +142,20 @@ func (n *node) startAgent() error {
 	n.stop, n.stopped = stop, make(chan error, 1)
 	go func() { n.stopped <- a.Run(ctx) }()
 	return nil
+}
+
+// logs are that of the launch, and that of the firmware if the script made one.
+func (n *node) logs(launch string) []agent.LogConfig {
+	logs := []agent.LogConfig{{Source: "txt", Path: launch}}
+	if firmware := filepath.Join(n.dir, "firmware.log"); isThere(firmware) {
+		logs = append(logs, agent.LogConfig{Source: "firmware", Path: firmware})
+	}
+	return logs
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // kept keeps the machine running when the agent closes its TPM.

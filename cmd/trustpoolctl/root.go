@@ -36,7 +36,7 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return daemon.UsageError{Err: err} })
 	root.PersistentFlags().BoolVar(&out.json, "json", false, "print JSON")
 	root.AddCommand(newEnroll(out), newInstallCertificate(out), newRotate(out))
-	root.AddCommand(newQuote(out), newVerify(out), newLearn(out))
+	root.AddCommand(newQuote(out), newVerify(out), newLearn(out), newEventLog(out))
 
 	return root, out
 }

@@ -18,6 +18,8 @@ func TestMain(m *testing.M) {
 //
 //	node SCENARIO       boots a simulated node, or reboots it, with the real agent on it. ADDRESS and SOCKET are its addresses, pki its certificates.
 //	node off            ends the agent: nobody listens at ADDRESS any more
+//	biglog FILE         makes a log that is too large for one answer; the agent of the next node serves it if it is firmware.log
+//	certify DIR         gives the AK in a folder of evidence a certificate, ak.crt, by the CA in privacy-ca.pem
 //	exits CODE PROGRAM  runs a program that has to end with this exit code
 //	flip FILE OFFSET    changes one byte; a negative OFFSET counts from the end
 //	hex VARIABLE FILE   sets VARIABLE to the file's bytes in hex
@@ -33,10 +35,12 @@ func TestScripts(t *testing.T) {
 
 	commands := recordCommands()
 	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
-		"exits": runExpecting,
-		"flip":  flipByte,
-		"hex":   setHex,
-		"node":  bootNode,
+		"biglog":  makeBigLog,
+		"certify": certifyAK,
+		"exits":   runExpecting,
+		"flip":    flipByte,
+		"hex":     setHex,
+		"node":    bootNode,
 	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
