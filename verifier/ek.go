@@ -137,6 +137,6 @@ func checkProtection(symmetric *tpm2.TPMTSymDefObject) error {
 
 // sameKey tells whether the certificate's key is this one.
 func sameKey(cert *x509.Certificate, key crypto.PublicKey) bool {
-	comparable, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && comparable.Equal(key)
+	public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(key)
 }

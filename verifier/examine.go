@@ -57,12 +57,12 @@ func (x *ekExam) examine() {
 	x.run(CheckEKBinding, x.checkBinding, CheckEKStructure, CheckEKCertificateKey, CheckEKChain, CheckEKRevocation)
 }
 
-// errCertificateNotNeeded says why a certificate was not looked at.
-const errCertificateNotNeeded = notAsked("no roots are given, so the EK certificate is not judged")
+// noRoots says why a certificate was not looked at.
+const noRoots = "no roots are given, so the EK certificate is not judged"
 
 func (x *ekExam) checkCertificate() error {
 	if !x.policy.needsCertificate() {
-		return errCertificateNotNeeded
+		return notAsked(noRoots)
 	}
 	if len(x.wire.Certificate) == 0 {
 		return errors.New("the EK has no certificate that could lead to a root")
@@ -77,7 +77,7 @@ func (x *ekExam) checkCertificate() error {
 
 func (x *ekExam) checkCertificateKey() error {
 	if x.cert == nil {
-		return errCertificateNotNeeded
+		return notAsked(noRoots)
 	}
 	if !sameKey(x.cert.Certificate, x.key) {
 		return errors.New("the EK certificate is for another key than the EK")
@@ -87,7 +87,7 @@ func (x *ekExam) checkCertificateKey() error {
 
 func (x *ekExam) checkChain() (err error) {
 	if x.cert == nil {
-		return errCertificateNotNeeded
+		return notAsked(noRoots)
 	}
 	x.ways, err = x.policy.Roots.verify(x.cert, x.wire.Chain, x.policy.At)
 	return err
@@ -95,7 +95,7 @@ func (x *ekExam) checkChain() (err error) {
 
 func (x *ekExam) checkRevocation() error {
 	if x.cert == nil {
-		return errCertificateNotNeeded
+		return notAsked(noRoots)
 	}
 	return checkRevocation(x.policy.CRLs, x.ways, x.policy.At)
 }

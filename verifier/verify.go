@@ -89,13 +89,10 @@ type exam struct {
 func newExam(ev *Evidence, p *Policy) *exam { return &exam{ev: ev, policy: p} }
 
 // notAsked says why there is nothing to check.
-type notAsked string
+func notAsked(why string) error { return remark{NotAsked, why} }
 
-// Error gives the reason.
-func (n notAsked) Error() string { return string(n) }
-
-// errNotAsked says that the policy has nothing to compare with.
-const errNotAsked = notAsked("no nonce of the caller's own was given")
+// noNonce says that the policy has nothing to compare with.
+const noNonce = "no nonce of the caller's own was given"
 
 // run runs the checks in their order.
 func (e *exam) run(checks []check) {
@@ -122,10 +119,6 @@ func newCheck(name CheckName, err error) Check {
 	var said remark
 	if errors.As(err, &said) {
 		return Check{Name: name, Outcome: said.outcome, Detail: said.text}
-	}
-	var reason notAsked
-	if errors.As(err, &reason) {
-		return Check{Name: name, Outcome: NotAsked, Detail: err.Error()}
 	}
 	failed := Check{Name: name, Outcome: Failed, Detail: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	var m mismatch
@@ -248,7 +241,7 @@ func (e *exam) checkSignature() error { return e.key.verify(e.ev.Quoted, e.signa
 // checkNonce compares with the caller's nonce, and with the one that the collector says it asked with.
 func (e *exam) checkNonce() error {
 	if e.policy.Nonce == nil && len(e.ev.Nonce) == 0 {
-		return errNotAsked
+		return notAsked(noNonce)
 	}
 	if e.policy.Nonce != nil {
 		if err := e.compareNonce(e.policy.Nonce, "another nonce was signed than the caller's"); err != nil {
@@ -272,7 +265,7 @@ func (e *exam) compareNonce(nonce []byte, detail string) error {
 // checkFreshness: the nonce was compared before; here it only has to be the caller's own and long enough.
 func (e *exam) checkFreshness() error {
 	if e.policy.Nonce == nil {
-		return errNotAsked
+		return notAsked(noNonce)
 	}
 	if len(e.policy.Nonce) < MinNonceSize {
 		return fmt.Errorf("the caller's nonce has %d bytes: with fewer than %d an old quote may fit", len(e.policy.Nonce), MinNonceSize)
