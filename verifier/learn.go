@@ -10,7 +10,8 @@ import (
 
 // Learn makes known-good values of a node's evidence: the AK pinned on first use, and for each quoted PCR its events, or its value where it has none.
 // It takes only evidence that passes every check but those against known-good values: with the caller's own nonce, after a measured launch, and replayed
-// from its logs. If the policy has a node's record, one of its AKs has to have signed, and no AK is learned. If the policy pins AKs, the evidence's has to be among them and keeps its pin; the rest of Policy.KnownGood is not looked at.
+// from its logs. If the policy has a node's record, one of its AKs has to have signed, and no AK is learned. If the policy pins AKs, the evidence's has to be
+// among them and keeps its pin; the rest of Policy.KnownGood is not looked at.
 //
 // What is learned says what this node measured, not that it is good: that is for a person to approve.
 func Learn(ev Evidence, p Policy) (KnownGood, error) {
