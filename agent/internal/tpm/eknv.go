@@ -152,9 +152,6 @@ func (r *nvReader) readAs(auth tpm2.AuthHandle, index tpm2.NamedHandle, size int
 	return data, nil
 }
 
-// errTooLong is why certificates of the chain are left out.
-var errTooLong = errors.New("the chain is too long")
-
 // chain returns the certificates beside those of the EKs. The indices hold them one after the other, each perhaps padded, and a certificate may go on in the next index.
 // The second result says what could not be used.
 func (r *nvReader) chain() (certificates [][]byte, details []string, err error) {
@@ -167,7 +164,7 @@ func (r *nvReader) chain() (certificates [][]byte, details []string, err error) 
 
 		data, err := r.read(index)
 		if err == nil && len(stored)+len(data) > maxChain {
-			err = errTooLong
+			err = fmt.Errorf("%w: the chain is too long", errNotReadable)
 		}
 
 		switch {
