@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"github.com/trustpool/trustpool/verifier"
+)
+
+// policy reads all files before a node is asked.
+func (f *enrollFlags) policy() (verifier.EnrollPolicy, error) {
+	policy := verifier.EnrollPolicy{Node: f.name}
+	if f.name == "" {
+		return policy, usagef("--name is missing: the node's own word for its name is not taken")
+	}
+	switch {
+	case f.inventory != "" && f.firstUse:
+		return policy, usagef("give --inventory or --first-use, not both")
+	case f.inventory != "":
+		policy.Binding = verifier.BindingInventory
+	case f.firstUse:
+		policy.Binding = verifier.BindingFirstUse
+	case len(f.roots) > 0:
+		policy.Binding = verifier.BindingChain
+	default:
+		return policy, withHint(usagef("nothing says what ties the TPM to %s", f.name),
+			"Give --inventory, --ek-roots or --first-use; see --help for what each proves.")
+	}
+	return policy, f.read(&policy)
+}
+
+func (f *enrollFlags) read(policy *verifier.EnrollPolicy) (err error) {
+	if f.inventory != "" {
+		if policy.Inventory, err = parseFile(f.inventory, verifier.ParseInventory); err != nil {
+			return err
+		}
+	}
+	if len(f.roots) > 0 {
+		var bundle []byte
+		for _, path := range f.roots {
+			part, err := os.ReadFile(path)
+			if err != nil {
+				return fmt.Errorf("reading EK roots: %w", err)
+			}
+			bundle = bytes.Join([][]byte{bundle, part}, []byte("\n"))
+		}
+		if policy.Roots, err = verifier.ParseEKRoots(bundle); err != nil {
+			return err
+		}
+	}
+	for _, path := range f.crls {
+		crls, err := parseFile(path, verifier.ParseCRLs)
+		if err != nil {
+			return err
+		}
+		policy.CRLs = append(policy.CRLs, crls...)
+	}
+	if f.refuse != "" {
+		policy.RefusedAKs, err = parseFile(f.refuse, verifier.ParseRefuseList)
+	}
+	return err
+}
+
+// parseFile reads a file whose parser says what it is in its errors.
+func parseFile[T any](path string, parse func([]byte) (T, error)) (T, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	value, err := parse(raw)
+	if err != nil {
+		return value, fmt.Errorf("%s: %w", path, err)
+	}
+	return value, nil
+}
+
+// writeRecord writes nothing that could not be read again.
+func writeRecord(path string, record verifier.NodeRecord, force bool) error {
+	data, err := record.Marshal()
+	if err != nil {
+		return err
+	}
+	if _, err := verifier.ParseNodeRecord(data); err != nil {
+		return fmt.Errorf("the node's record is of no use: %w", err)
+	}
+	return writeFile(path, data, force)
+}
