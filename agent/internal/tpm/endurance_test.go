@@ -12,6 +12,9 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
 )
 
 // endurance makes the test below as long as it is meant to be: twenty seconds without the race detector, a minute with it. make endurance sets it.
@@ -34,43 +37,18 @@ func TestManyQuotesAndEnrolmentsLeaveNothingBehind(t *testing.T) {
 
 	tpm := watched(t, nil)
 
-	// The AK's own handle is the one that stays: it is there before the watch counts again.
-	ready := make(chan State, 16)
-	owner := New(Options{
-		Open:       func() (transport.TPMCloser, error) { return open{tpm}, nil },
-		Algorithm:  ECDSAP256,
-		Handle:     DefaultHandle,
-		RecordFile: filepath.Join(t.TempDir(), "ak.json"),
-		Queue:      4,
-		Logger:     slog.New(slog.NewTextHandler(io.Discard, nil)),
-		OnState:    func(s State) { ready <- s },
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-
-	go func() { done <- owner.Run(ctx) }()
-
-	state := <-ready
-	if state.Err != nil {
-		t.Fatal(state.Err)
-	}
-
-	go func() {
-		for range ready { // credentials activated are states, too
-		}
-	}()
-
+	owner, state, stop := owned(t, tpm)
 	nonce := bytes.Repeat([]byte{1}, 32)
 	request := Request{ExtraData: nonce, Selections: []Selection{Select(tpm2.TPMAlgSHA256, 17, 18, 19)}}
 
 	for range quotes {
-		if _, err := owner.Quote(ctx, request); err != nil {
+		if _, err := owner.Quote(t.Context(), request); err != nil {
 			t.Fatal(err)
 		}
 	}
 
 	for range enrolments {
-		identity, err := owner.Identity(ctx, nonce)
+		identity, err := owner.Identity(t.Context(), nonce)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,12 +58,70 @@ func TestManyQuotesAndEnrolmentsLeaveNothingBehind(t *testing.T) {
 
 	stop()
 
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-
+	// The AK's own handle is the one that stays: it was not there before the watch.
 	if err := (keys{tpm: tpm}).remove(state.AK.Record); err != nil {
 		t.Error(err)
+	}
+}
+
+// owned starts an owner of the TPM that can quote; stop ends it.
+func owned(t *testing.T, tpm transport.TPM) (owner *TPM, state State, stop func()) {
+	t.Helper()
+
+	states := make(chan State, 1)
+	owner = New(Options{
+		Open:       func() (transport.TPMCloser, error) { return open{tpm}, nil },
+		Algorithm:  ECDSAP256,
+		Handle:     DefaultHandle,
+		RecordFile: filepath.Join(t.TempDir(), "ak.json"),
+		Queue:      4,
+		Logger:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+		OnState: func(s State) {
+			select {
+			case states <- s:
+			default: // only the first one is waited for
+			}
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+
+	go func() { done <- owner.Run(ctx) }()
+
+	if state = <-states; state.Err != nil {
+		t.Fatal(state.Err)
+	}
+
+	return owner, state, func() {
+		cancel()
+
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestACredentialIsOpenedAfterTPM2Clear(t *testing.T) {
+	t.Parallel()
+
+	node := tpmsimtest.Start(t, tpmsim.Options{})
+
+	owner, _, stop := owned(t, node)
+	defer stop()
+
+	identity, err := owner.Identity(t.Context(), bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := node.Clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	enrol(t, owner, identity)
+
+	if !owner.State().AK.Record.Enrolled {
+		t.Error("it is not noted that the AK was enrolled")
 	}
 }
 

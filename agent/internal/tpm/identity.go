@@ -132,7 +132,10 @@ func (t *TPM) Activate(ctx context.Context, ekPublic, akName, blob, secret []byt
 				continue
 			}
 
-			if opened, err = activate(s.line, t.options.Auths, ek, ak.handle, ak.Name(), blob, secret); err != nil {
+			opened, err = activate(s.line, t.options.Auths, ek, ak.handle, ak.Name(), blob, secret)
+			s.stale = errors.Is(err, ErrUnknownAK) // gone from its handle, as after TPM2_Clear
+
+			if err != nil {
 				return err
 			}
 
