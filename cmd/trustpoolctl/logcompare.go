@@ -96,8 +96,8 @@ func (c comparison) match(a, b []record) []difference {
 	}
 
 	var found, added []difference
-	inOrder, last := true, -1
-	var moved difference
+	last, lastB := -1, -1 // the furthest event of a so far, and the one of b that stands for it
+	var moved *difference
 	for j := range b {
 		queue := waiting[b[j].like]
 		if len(queue) == 0 {
@@ -109,10 +109,12 @@ func (c comparison) match(a, b []record) []difference {
 		if d, differ := c.pair(&a[i], &b[j]); differ {
 			found = append(found, d)
 		}
-		if i < last && inOrder {
-			inOrder, moved = false, difference{Kind: "moved", A: &a[i], B: &b[j]}
+		if i < last && moved == nil {
+			moved = &difference{Kind: "moved", A: &a[last], B: &b[lastB]}
 		}
-		last = max(last, i)
+		if i > last {
+			last, lastB = i, j
+		}
 	}
 
 	for i := range a {
@@ -121,8 +123,8 @@ func (c comparison) match(a, b []record) []difference {
 		}
 	}
 	found = append(found, added...)
-	if !inOrder {
-		found = append(found, moved)
+	if moved != nil {
+		found = append(found, *moved)
 	}
 	return found
 }

@@ -155,7 +155,7 @@ func (d *difference) explain(bank string) {
 		d.Text = fmt.Sprintf("%s is gone: %s, %s", d.A.place(), d.A.Type, d.A.content(bank))
 		return
 	case "moved":
-		d.Text = fmt.Sprintf("%s was event %d: the same events come in another order", d.B.place(), d.A.Num)
+		d.Text = fmt.Sprintf("%s came later, as event %d: the same events come in another order", d.B.place(), d.A.Num)
 		return
 	case "data":
 		d.Text = fmt.Sprintf("%s, %s, has the same digest but other data, for which it does not vouch", d.B.place(), d.B.Type)
