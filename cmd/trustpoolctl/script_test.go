@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"trustpoolctl": main})
+	testscript.Main(m, map[string]func(){"trustpoolctl": main, "tpmbridge": bridge})
 }
 
 // TestScripts runs the scripts that are the contract of the command line. They have commands of their own:
@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 //	exits CODE PROGRAM  runs a program that has to end with this exit code
 //	flip FILE OFFSET    changes one byte; a negative OFFSET counts from the end
 //	hex VARIABLE FILE   sets VARIABLE to the file's bytes in hex
+//	tpm2tools           lets tpm2-tools use the TPM of the node
 //
 // and those of recordCommands, which write FILE:
 //
@@ -35,12 +36,13 @@ func TestScripts(t *testing.T) {
 
 	commands := recordCommands()
 	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
-		"biglog":  makeBigLog,
-		"certify": certifyAK,
-		"exits":   runExpecting,
-		"flip":    flipByte,
-		"hex":     setHex,
-		"node":    bootNode,
+		"biglog":    makeBigLog,
+		"certify":   certifyAK,
+		"exits":     runExpecting,
+		"flip":      flipByte,
+		"hex":       setHex,
+		"node":      bootNode,
+		"tpm2tools": serveTools,
 	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
