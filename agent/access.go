@@ -2,12 +2,15 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
-	"net/url"
+	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
@@ -33,95 +36,103 @@ func Roles() []Role {
 
 // Caller is who makes a call.
 type Caller struct {
-	// Identity is the name that a rule matched, as dns:NAME or uri:URI; unix:uid=N,gid=N for local callers; for a caller without rule the first name of its
-	// certificate.
+	// Identity is the name that a rule matched, as dns:NAME, uri:URI or subject:NAME; unix:uid=N,gid=N for local callers; for a caller without rule the first name of
+	// its certificate.
 	Identity string
 	// Address is where the call came from.
 	Address string
 
-	roles []Role
+	grants []grant
 }
 
 // Has says whether the caller has the role.
 func (c Caller) Has(role Role) bool {
-	return slices.Contains(c.roles, role)
+	return slices.ContainsFunc(c.grants, func(g grant) bool { return slices.Contains(g.roles, role) })
 }
 
-// identify finds out who calls.
-func identify(ctx context.Context, rules []ClientRule) Caller {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return Caller{}
+// mayQuote says whether the caller may have these PCRs quoted. A rule opens its PCRs only for the roles that it gives itself: two rules together never open
+// more than each of them says.
+func (c Caller) mayQuote(selections []*agentv1.PcrSelection, role Role) bool {
+	if len(selections) == 0 {
+		selections = []*agentv1.PcrSelection{{HashAlgo: agentv1.HashAlgo_HASH_ALGO_SHA256, PcrIndices: []int32{17, 18, 19}}}
 	}
 
-	if local, ok := p.AuthInfo.(peerCredentials); ok {
-		return Caller{Identity: local.identity(), Address: "unix", roles: local.roles()}
-	}
+	var open pcrSet
 
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return Caller{Address: p.Addr.String()}
-	}
-
-	caller := Caller{Address: p.Addr.String()}
-	if len(info.State.VerifiedChains) == 0 {
-		return caller
-	}
-
-	return rolesOf(info.State.PeerCertificates[0], rules, caller)
-}
-
-// rolesOf gives the caller the roles of all rules that match a name of its certificate.
-func rolesOf(certificate *x509.Certificate, rules []ClientRule, caller Caller) Caller {
-	names := namesOf(certificate)
-	if len(names) > 0 {
-		caller.Identity = names[0]
-	}
-
-	for _, rule := range rules {
-		for _, name := range names {
-			if !slices.Contains(rule.SAN, name) {
-				continue
-			}
-
-			if len(caller.roles) == 0 {
-				caller.Identity = name
-			}
-
-			caller.roles = append(caller.roles, rule.Roles...)
-
-			break
+	for _, g := range c.grants {
+		if slices.Contains(g.roles, role) {
+			open = open.with(g.pcrs)
 		}
 	}
 
-	return caller
+	return open.cover(selections)
 }
 
-// namesOf returns the names of a certificate as rules write them.
-func namesOf(certificate *x509.Certificate) []string {
-	var names []string
-	for _, name := range certificate.DNSNames {
-		names = append(names, "dns:"+strings.ToLower(name))
+// limits are the most generous ones of all rules that match.
+func (c Caller) limits() limits {
+	var most limits
+	for _, g := range c.grants {
+		most = most.orMore(g.limits)
 	}
 
-	for _, uri := range certificate.URIs {
-		names = append(names, "uri:"+(*url.URL).String(uri))
+	return most
+}
+
+// errNoRule says that no rule knows the caller.
+var errNoRule = errors.New("no rule under clients has a name of this certificate")
+
+// access decides who may come in and call what. The rules may be replaced while the agent runs, and what verifies certificates may change its mind as well: each
+// call is decided anew.
+type access struct {
+	verify func(tls.ConnectionState) error
+	rules  atomic.Pointer[rules]
+}
+
+// identify finds out who calls, and whether the certificate that got the caller in is still good.
+func (a *access) identify(ctx context.Context) (Caller, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return Caller{}, errors.New("no peer")
 	}
 
-	return names
+	return a.callerAt(p.AuthInfo, p.Addr)
 }
 
-type callerKey struct{}
+func (a *access) callerAt(info credentials.AuthInfo, address net.Addr) (Caller, error) {
+	switch info := info.(type) {
+	case peerCredentials:
+		return a.rules.Load().local(info)
+	case credentials.TLSInfo:
+		caller, err := a.remote(info.State)
+		caller.Address = address.String()
 
-// callerOf returns who makes this call, as authorize found out.
-func callerOf(ctx context.Context) Caller {
-	caller, _ := ctx.Value(callerKey{}).(Caller)
-
-	return caller
+		return caller, err
+	default:
+		return Caller{Address: address.String()}, errors.New("neither TLS nor a unix socket")
+	}
 }
 
-// needed returns the role that a method needs. A method that is not listed can't be called.
-func needed(method string) (Role, bool) {
+// remote finds out whose certificate a connection has.
+func (a *access) remote(state tls.ConnectionState) (Caller, error) {
+	if len(state.VerifiedChains) == 0 || len(state.PeerCertificates) == 0 {
+		return Caller{}, errors.New("no verified client certificate")
+	}
+
+	caller := a.rules.Load().remote(state.PeerCertificates[0])
+
+	if err := a.verify(state); err != nil {
+		return caller, err
+	}
+
+	if len(caller.grants) == 0 {
+		return caller, errNoRule
+	}
+
+	return caller, nil
+}
+
+// needed returns the role that a method needs; none for health checks. A method that is not listed can't be called.
+func needed(method string) (role Role, known bool) {
 	switch method {
 	case agentv1.QuoteService_Quote_FullMethodName, agentv1.QuoteService_GetEventLog_FullMethodName,
 		agentv1.QuoteService_GetCapabilities_FullMethodName:
@@ -134,69 +145,132 @@ func needed(method string) (Role, bool) {
 		agentv1.EnrollmentService_CommitAK_FullMethodName, agentv1.EnrollmentService_Reprovision_FullMethodName:
 		return RoleAdmin, true
 	default:
-		return "", false
+		return "", strings.HasPrefix(method, "/grpc.health.v1.Health/")
 	}
 }
 
-// authorize says who calls, or refuses the caller that has not the role that the method needs. Health checks need no more than a certificate.
-func authorize(ctx context.Context, method string, rules []ClientRule) (context.Context, error) {
-	caller := identify(ctx, rules)
+// mayCall refuses the caller that has not the role that the method needs.
+func mayCall(caller Caller, method string) error {
+	role, known := needed(method)
+	if !known || role != "" && !caller.Has(role) {
+		return refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+	}
 
-	if !strings.HasPrefix(method, "/grpc.health.v1.Health/") {
-		role, known := needed(method)
-		if !known || !caller.Has(role) {
-			return nil, refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+	return nil
+}
+
+// mayAsk refuses the request for a quote of PCRs that are not the caller's to see.
+func mayAsk(caller Caller, request any) error {
+	quote, ok := request.(*agentv1.QuoteRequest)
+	if !ok {
+		return nil
+	}
+
+	isRaw := quote.GetBindMode() == agentv1.BindMode_BIND_MODE_RAW
+	if !caller.mayQuote(quote.GetPcrSelections(), RoleQuote) || isRaw && !caller.mayQuote(quote.GetPcrSelections(), RoleRaw) {
+		return refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+	}
+
+	return nil
+}
+
+type callerKey struct{}
+
+// callerOf returns who makes this call, as the guard found out.
+func callerOf(ctx context.Context) Caller {
+	caller, _ := ctx.Value(callerKey{}).(Caller)
+
+	return caller
+}
+
+// mutual returns the config that each connection is made with: the owner's, with our own look at who is there. It refuses configs that let anybody in without a
+// certificate, whenever they come.
+func (a *access) mutual(config *tls.Config) *tls.Config {
+	outer := config.Clone()
+	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		inner := config
+
+		if config.GetConfigForClient != nil {
+			chosen, err := config.GetConfigForClient(hello)
+			if err != nil {
+				return nil, err
+			}
+
+			if chosen != nil {
+				inner = chosen
+			}
 		}
-	}
 
-	return context.WithValue(ctx, callerKey{}, caller), nil
-}
-
-// authorizeUnary guards calls with one reply.
-func authorizeUnary(rules []ClientRule) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		ctx, err := authorize(ctx, info.FullMethod, rules)
-		if err != nil {
+		if err := checkMutual(inner); err != nil {
 			return nil, err
 		}
 
-		return handler(ctx, request)
-	}
-}
+		inner = inner.Clone()
+		inner.GetConfigForClient = nil
+		inner.VerifyConnection = func(state tls.ConnectionState) error {
+			caller, err := a.remote(state)
+			if err != nil {
+				return &strangerError{identity: caller.Identity, err: err}
+			}
 
-// authorizeStream guards calls with many replies. They end when the agent does: those who watch would otherwise hold it up for as long as they like.
-func authorizeStream(rules []ClientRule, stopping <-chan struct{}) grpc.StreamServerInterceptor {
-	return func(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		ctx, err := authorize(stream.Context(), info.FullMethod, rules)
-		if err != nil {
-			return err
+			return nil
 		}
 
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-
-		done := make(chan error, 1)
-		go func() { done <- handler(service, boundStream{stream, ctx}) }()
-
-		select {
-		case err = <-done:
-			return err
-		case <-stopping:
-			end := refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
-			cancel(end)
-			_ = <-done // whatever it says, it says it because of us
-
-			return end
-		}
+		return inner, nil
 	}
+
+	return outer
 }
 
-// boundStream is a stream with a context of our own.
-type boundStream struct {
-	grpc.ServerStream
+// verifying returns the config with a VerifyConnection. That of crypto/tls itself is skipped when a session is resumed, and is content with a certificate that says
+// nothing of its use.
+func verifying(config *tls.Config) *tls.Config {
+	if config == nil || config.VerifyConnection != nil || config.ClientCAs == nil {
+		return config
+	}
 
-	ctx context.Context //nolint:containedctx // grpc.ServerStream's own shape
+	config = config.Clone()
+	config.VerifyConnection = func(state tls.ConnectionState) error { return verifyChain(state.PeerCertificates, config.ClientCAs) }
+
+	return config
 }
 
-// Context implements grpc.ServerStream.
-func (s boundStream) Context() context.Context { return s.ctx }
+func verifyChain(chain []*x509.Certificate, authorities *x509.CertPool) error {
+	if len(chain) == 0 || !slices.Contains(chain[0].ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		return errors.New("the certificate is not for clients: its extended key usage has no clientAuth")
+	}
+
+	intermediates := x509.NewCertPool()
+	for _, certificate := range chain[1:] {
+		intermediates.AddCert(certificate)
+	}
+
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: authorities, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+
+	return err
+}
+
+// checkMutual refuses a config that is not for mutual TLS 1.3.
+func checkMutual(config *tls.Config) error {
+	if config == nil || config.ClientAuth != tls.RequireAndVerifyClientCert || config.MinVersion < tls.VersionTLS13 {
+		return errors.New("TLS 1.3 with verified client certificates is required on a TCP listener")
+	}
+
+	if config.VerifyConnection == nil {
+		return errors.New("a TLS config without VerifyConnection does not look at the certificates of resumed sessions")
+	}
+
+	return nil
+}
+
+// strangerError says who was not let in, and why.
+type strangerError struct {
+	identity string
+	err      error
+}
+
+// Error implements error.
+func (e *strangerError) Error() string { return fmt.Sprintf("%s: %v", e.identity, e.err) }
+
+// Unwrap gives the reason.
+func (e *strangerError) Unwrap() error { return e.err }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/trustpool/trustpool/agent/internal/logs"
 	"github.com/trustpool/trustpool/agent/internal/tpm"
@@ -37,10 +38,12 @@ type Deps struct {
 	OpenTPM func() (transport.TPMCloser, error)
 	// Simulated says that OpenTPM gives a software TPM. It is told to callers.
 	Simulated bool
-	// TCP takes callers with TLS, which must ask for and verify their certificates. Nil: nobody.
+	// TCP takes callers with TLS. Nil: nobody.
 	TCP net.Listener
+	// TLS must ask for and verify callers' certificates, and speak nothing older than TLS 1.3. Its VerifyConnection is asked again for every call; after it changed
+	// its mind, call Recheck. Nil VerifyConnection: certificates are verified by ClientCAs.
 	TLS *tls.Config
-	// Unix takes callers without TLS. Root and the agent's own user get all roles; the others whom its file mode lets in get quote, raw and observe. Nil: nobody.
+	// Unix takes callers without TLS, whom the kernel tells apart. Nil: nobody.
 	Unix net.Listener
 }
 
@@ -52,6 +55,7 @@ type Agent struct {
 	health  *health.Server
 	metrics *metrics
 	status  *statusBoard
+	guard   *guard
 	servers []listening
 	// stopping is closed when no new work is taken.
 	stopping chan struct{}
@@ -68,12 +72,24 @@ const (
 	maxRequest = 2 << 20
 	// drainFor is how long calls under way may take when the agent ends.
 	drainFor = 10 * time.Second
+	// recheckEvery is how often the certificates of open connections are looked at, which may have ended.
+	recheckEvery = time.Minute
+	// maxStreams bounds the calls under way on one connection, maxHeader the headers of each, in bytes.
+	maxStreams, maxHeader = 64, 16 << 10
+	// A connection may send pings every minPing. One that does not answer ours within pingTimeout after being silent for pingAfter is closed.
+	minPing, pingAfter, pingTimeout = 10 * time.Second, time.Minute, 20 * time.Second
+	// Windows are fixed, so that what a connection may make us hold does not grow with its speed.
+	streamWindow, connWindow = 64 << 10, 256 << 10
 )
 
 // New puts an agent together. The config is valid.
 func New(config Config, deps Deps) (*Agent, error) {
-	if deps.TCP != nil && (deps.TLS == nil || deps.TLS.ClientAuth != tls.RequireAndVerifyClientCert || deps.TLS.MinVersion < tls.VersionTLS13) {
-		return nil, errors.New("TLS 1.3 with verified client certificates is required on a TCP listener")
+	if deps.TCP != nil {
+		deps.TLS = verifying(deps.TLS)
+
+		if err := checkMutual(deps.TLS); err != nil {
+			return nil, err
+		}
 	}
 
 	if deps.Unix != nil && deps.Unix.Addr().Network() != "unix" {
@@ -103,9 +119,37 @@ func New(config Config, deps Deps) (*Agent, error) {
 		OnState:       a.stateChanged,
 	})
 	a.stateChanged(a.tpm.State())
+
+	if err := a.addGuard(config); err != nil {
+		return nil, err
+	}
+
 	a.addServers(config)
 
 	return a, nil
+}
+
+// addGuard makes the guard for all listeners.
+func (a *Agent) addGuard(config Config) error {
+	journal, err := newAudit(a.deps.Logger, config.Audit, a.metrics.lost.Inc)
+	if err != nil {
+		return err
+	}
+
+	a.guard = &guard{
+		access:      &access{},
+		audit:       journal,
+		metrics:     a.metrics,
+		stopping:    a.stopping,
+		sendTimeout: config.Listen.bounded().SendTimeout,
+	}
+	a.guard.access.rules.Store(newRules(config))
+
+	if a.deps.TLS != nil {
+		a.guard.access.verify = a.deps.TLS.VerifyConnection
+	}
+
+	return nil
 }
 
 // addServers puts the services behind each listener.
@@ -114,30 +158,63 @@ func (a *Agent) addServers(config Config) {
 	quotes := &quoteService{
 		tpm:       a.tpm,
 		logs:      store,
-		logger:    a.deps.Logger,
 		metrics:   a.metrics,
 		status:    a.status,
 		bootID:    bootID(),
 		simulated: a.deps.Simulated,
 		version:   a.deps.Version,
 	}
-	enrollment := &enrollmentService{tpm: a.tpm, logger: a.deps.Logger, logs: store}
+	enrollment := &enrollmentService{tpm: a.tpm, logs: store}
 
-	add := func(listener net.Listener, rules []ClientRule, transport credentials.TransportCredentials) {
-		if listener == nil {
-			return
-		}
+	bounds := config.Listen.bounded()
+	add := func(listener net.Listener, transport credentials.TransportCredentials) {
+		gate := newGate(listener, bounds, a.metrics.denied)
+		a.guard.gates = append(a.guard.gates, gate)
 
-		server := grpc.NewServer(grpc.Creds(transport), grpc.MaxRecvMsgSize(maxRequest), grpc.UnaryInterceptor(authorizeUnary(rules)),
-			grpc.StreamInterceptor(authorizeStream(rules, a.stopping)))
+		server := grpc.NewServer(a.options(bounds, transport)...)
 		agentv1.RegisterQuoteServiceServer(server, quotes)
 		agentv1.RegisterEnrollmentServiceServer(server, enrollment)
 		healthv1.RegisterHealthServer(server, a.health)
-		a.servers = append(a.servers, listening{server, listener})
+		a.servers = append(a.servers, listening{server, gate})
 	}
 
-	add(a.deps.TCP, config.Clients, credentials.NewTLS(a.deps.TLS))
-	add(a.deps.Unix, nil, unixTransport{})
+	if a.deps.TCP != nil {
+		add(a.deps.TCP, tlsTransport{credentials.NewTLS(a.guard.access.mutual(a.deps.TLS)), a.guard})
+	}
+
+	if a.deps.Unix != nil {
+		add(a.deps.Unix, unixTransport{a.guard})
+	}
+}
+
+// options bound what a connection can do.
+func (a *Agent) options(bounds ListenConfig, transport credentials.TransportCredentials) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.Creds(transport),
+		grpc.UnaryInterceptor(a.guard.unary),
+		grpc.StreamInterceptor(a.guard.stream),
+		grpc.ConnectionTimeout(bounds.HandshakeTimeout),
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: bounds.IdleTimeout, Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+	}
+}
+
+// Recheck closes the connections of callers who would not be let in now. Call it after TLS.VerifyConnection changed its mind.
+func (a *Agent) Recheck() {
+	a.guard.recheck()
+}
+
+// Reload takes over clients and listen.unix_clients of a valid config, and opens the audit file again. The rest of a config takes a restart.
+func (a *Agent) Reload(config Config) error {
+	a.guard.access.rules.Store(newRules(config))
+	a.guard.recheck()
+
+	return a.guard.audit.reopen()
 }
 
 // Ready says why quotes can't be made now; nil if they can.
@@ -152,7 +229,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer func() { err = errors.Join(err, a.guard.audit.close(), unlock()) }()
 
 	// The TPM is needed for as long as calls are drained.
 	tpmCtx, releaseTPM := context.WithCancel(context.WithoutCancel(ctx))
@@ -173,6 +250,12 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 
 	group.Go(func() error {
+		a.recheckNowAndThen(groupCtx)
+
+		return nil
+	})
+
+	group.Go(func() error {
 		<-groupCtx.Done()
 		a.drain()
 		releaseTPM()
@@ -181,6 +264,21 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	})
 
 	return group.Wait()
+}
+
+// recheckNowAndThen closes the connections whose certificates have ended.
+func (a *Agent) recheckNowAndThen(ctx context.Context) {
+	ticker := time.NewTicker(recheckEvery)
+	defer ticker.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			a.guard.recheck()
+		}
+	}
 }
 
 // drain lets calls under way finish, but not for ever.

@@ -78,8 +78,9 @@ type node struct {
 }
 
 const (
-	quoter = "quoter.example"
-	rawer  = "rawer.example"
+	quoter   = "quoter.example"
+	rawer    = "rawer.example"
+	observer = "observer.example"
 )
 
 // startNode starts an agent and waits until it can quote.
@@ -119,6 +120,7 @@ func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *
 	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
 	config.Clients = []agent.ClientRule{
 		{SAN: []string{"dns:" + rawer}, Roles: agent.Roles()},
+		{SAN: []string{"dns:" + observer}, Roles: []agent.Role{agent.RoleObserve}},
 		{SAN: []string{"dns:" + quoter, "uri:spiffe://example.org/quoter"}, Roles: []agent.Role{agent.RoleQuote}},
 	}
 
@@ -587,12 +589,14 @@ func TestStrangersAreRefused(t *testing.T) {
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
 	})
 	serverOnly := n.issue(t, pki.Leaf{DNSNames: []string{rawer}, Server: true})
+	nobody := n.issue(t, pki.Leaf{DNSNames: []string{"nobody.example"}, Client: true})
 
 	for name, certificates := range map[string][]tls.Certificate{
 		"no certificate":               nil,
 		"certificate of another CA":    {unknownCA.Certificate},
 		"expired certificate":          {expired.Certificate},
 		"certificate for servers only": {serverOnly.Certificate},
+		"certificate without a rule":   {nobody.Certificate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := n.with(t, certificates...).Quote(t.Context(), goodRequest())
@@ -610,7 +614,7 @@ func TestRolesAreNeeded(t *testing.T) {
 
 	n := startNode(t, tpmsim.Trusted)
 
-	_, err := n.as(t, "nobody.example").GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})
+	_, err := n.as(t, observer).GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})
 	wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
 
 	_, err = n.as(t, quoter).Quote(t.Context(), goodRequest())

@@ -23,6 +23,7 @@ type Config struct {
 	TLS    TLSConfig    `yaml:"tls"`
 	// Clients say who may call what. A caller without a rule is refused. There is no default.
 	Clients []ClientRule `yaml:"clients"`
+	Audit   AuditConfig  `yaml:"audit"`
 	Logs    LogsConfig   `yaml:"logs"`
 	// StateDir is a folder of the agent's own, where it remembers which key is its AK. No secret is in it, and its loss does no harm as long as the TPM is not
 	// cleared as well. Default: /var/lib/trustpool-agent. Empty: nothing is remembered.
@@ -52,33 +53,6 @@ type AKConfig struct {
 	// Handle is the persistent handle where the first AK sits; each rotation takes the next one. An object of somebody else there is never overwritten. Default:
 	// 0x81018100.
 	Handle uint32 `yaml:"handle"`
-}
-
-// ListenConfig says where callers come in.
-type ListenConfig struct {
-	// Address is host:port for mutual TLS. Default: :9443. Empty: none.
-	Address string `yaml:"address"`
-	// Unix is the path of a socket for local tools. Root and the agent's own user have all roles on it, others who may open it have quote, raw and observe. Default:
-	// none.
-	Unix string `yaml:"unix"`
-}
-
-// TLSConfig names the files for mutual TLS 1.3. All three are needed if listen.address is set.
-type TLSConfig struct {
-	// Certificate is this node's certificate chain (PEM), Key its private key (PEM).
-	Certificate string `yaml:"certificate"`
-	Key         string `yaml:"key"`
-	// ClientCA holds the certificates (PEM) of the authorities that sign callers' certificates.
-	ClientCA string `yaml:"client_ca"`
-}
-
-// ClientRule gives roles to the callers whose certificate has one of the names.
-type ClientRule struct {
-	// SAN lists names as they stand in the certificate: dns:NAME or uri:URI.
-	SAN []string `yaml:"san"`
-	// Roles are quote (ask for quotes, logs and capabilities), raw (have the bare nonce signed), enroll (read the identity, activate credentials), admin (install
-	// certificates, rotate and replace the AK) and observe (watch the status).
-	Roles []Role `yaml:"roles"`
 }
 
 // LogsConfig says where event logs are.
@@ -178,6 +152,10 @@ func (c Config) Validate() error {
 		p.add("state_dir", "%q is not an absolute path; write /var/lib/trustpool-agent", c.StateDir)
 	}
 
+	if c.Audit.File != "" && !filepath.IsAbs(c.Audit.File) {
+		p.add("audit.file", "%q is not an absolute path; write one", c.Audit.File)
+	}
+
 	if c.Admin.Address != "" {
 		checkAddress(&p, "admin.address", c.Admin.Address)
 	}
@@ -211,58 +189,6 @@ func (c TPMConfig) validate(p *problems) {
 	// TPM 2.0 Part 2, 7.4: persistent objects of the owner have handles 0x81000000 to 0x817FFFFF.
 	if h := tpm2.TPMHandle(c.AK.Handle); h < 0x81000000 || h > 0x817FFFFF {
 		p.add("tpm.ak.handle", "0x%08x is not an owner's persistent handle; write one from 0x81000000 to 0x817FFFFF", c.AK.Handle)
-	}
-}
-
-func (c Config) validateListen(p *problems) {
-	if c.Listen.Address == "" && c.Listen.Unix == "" {
-		p.add("listen", "nobody could call; write an address, or a path for unix")
-	}
-
-	if c.Listen.Unix != "" && !filepath.IsAbs(c.Listen.Unix) {
-		p.add("listen.unix", "%q is not an absolute path; write one", c.Listen.Unix)
-	}
-
-	if c.Listen.Address == "" {
-		return
-	}
-
-	checkAddress(p, "listen.address", c.Listen.Address)
-
-	for _, file := range []struct{ key, path string }{{"certificate", c.TLS.Certificate}, {"key", c.TLS.Key}, {"client_ca", c.TLS.ClientCA}} {
-		if file.path == "" {
-			p.add("tls."+file.key, "missing; mutual TLS needs it, write the path of a PEM file")
-		}
-	}
-
-	if len(c.Clients) == 0 {
-		p.add("clients", "empty, so that every caller would be refused; write at least one rule {san: [dns:NAME], roles: [quote]}")
-	}
-}
-
-func (c Config) validateClients(p *problems) {
-	for i, rule := range c.Clients {
-		key := fmt.Sprintf("clients[%d]", i)
-
-		if len(rule.SAN) == 0 {
-			p.add(key+".san", "empty; write names as dns:NAME or uri:URI")
-		}
-
-		for _, san := range rule.SAN {
-			if kind, name, ok := strings.Cut(san, ":"); !ok || name == "" || kind != "dns" && kind != "uri" {
-				p.add(key+".san", "%q is not a name; write dns:NAME or uri:URI", san)
-			}
-		}
-
-		if len(rule.Roles) == 0 {
-			p.add(key+".roles", "empty; write one or more of %v", Roles())
-		}
-
-		for _, role := range rule.Roles {
-			if !slices.Contains(Roles(), role) {
-				p.add(key+".roles", "%q is not known; write one or more of %v", role, Roles())
-			}
-		}
 	}
 }
 

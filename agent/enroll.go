@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"crypto/x509"
-	"encoding/hex"
-	"log/slog"
 	"os"
 	"time"
 
@@ -17,9 +15,8 @@ import (
 type enrollmentService struct {
 	agentv1.UnimplementedEnrollmentServiceServer
 
-	tpm    *tpm.TPM
-	logger *slog.Logger
-	logs   *logs.Store
+	tpm  *tpm.TPM
+	logs *logs.Store
 }
 
 // maxCredential bounds each part of a credential, in bytes: a TPM2B_ENCRYPTED_SECRET of RSA-4096 has 512, a TPM2B_ID_OBJECT less.
@@ -28,8 +25,6 @@ const maxCredential = 1024
 // GetIdentity implements the RPC of that name.
 func (s *enrollmentService) GetIdentity(ctx context.Context, request *agentv1.GetIdentityRequest) (*agentv1.GetIdentityResponse, error) {
 	identity, err := s.identity(ctx, request.GetNonce())
-	s.audit(ctx, "identity", err, slog.String("nonce_sha256", digestOf(request.GetNonce())))
-
 	if err != nil {
 		return nil, edgeError(err)
 	}
@@ -77,8 +72,6 @@ func (s *enrollmentService) ActivateCredential(
 	ctx context.Context, request *agentv1.ActivateCredentialRequest,
 ) (*agentv1.ActivateCredentialResponse, error) {
 	secret, err := s.activate(ctx, request)
-	s.audit(ctx, "credential", err, slog.String("ak_name", hex.EncodeToString(bounded(request.GetAkName()))))
-
 	if err != nil {
 		return nil, edgeError(err)
 	}
@@ -108,8 +101,6 @@ func (s *enrollmentService) InstallCertificate(
 	ctx context.Context, request *agentv1.InstallCertificateRequest,
 ) (*agentv1.InstallCertificateResponse, error) {
 	err := s.install(ctx, request.GetCertificate())
-	s.audit(ctx, "certificate", err)
-
 	if err != nil {
 		return nil, edgeError(err)
 	}
@@ -144,8 +135,6 @@ func (s *enrollmentService) RotateAK(ctx context.Context, _ *agentv1.RotateAKReq
 		ak, err = s.tpm.Rotate(ctx)
 	}
 
-	s.audit(ctx, "rotation", err)
-
 	if err != nil {
 		return nil, edgeError(err)
 	}
@@ -164,8 +153,6 @@ func (s *enrollmentService) CommitAK(ctx context.Context, request *agentv1.Commi
 		err = s.tpm.Commit(ctx, request.GetAkName())
 	}
 
-	s.audit(ctx, "commit", err, slog.String("ak_name", hex.EncodeToString(bounded(request.GetAkName()))))
-
 	if err != nil {
 		return nil, edgeError(err)
 	}
@@ -176,8 +163,6 @@ func (s *enrollmentService) CommitAK(ctx context.Context, request *agentv1.Commi
 // Reprovision implements the RPC of that name.
 func (s *enrollmentService) Reprovision(ctx context.Context, _ *agentv1.ReprovisionRequest) (*agentv1.ReprovisionResponse, error) {
 	ak, err := s.tpm.Reprovision(ctx)
-	s.audit(ctx, "reprovision", err)
-
 	if err != nil {
 		return nil, edgeError(err)
 	}
@@ -193,23 +178,4 @@ func (s *enrollmentService) ready(ctx context.Context) (tpm.State, error) {
 	}
 
 	return state, state.Err
-}
-
-// audit writes the one line that tells who did what.
-func (s *enrollmentService) audit(ctx context.Context, what string, err error, attrs ...slog.Attr) {
-	caller := callerOf(ctx)
-	level, message := slog.LevelInfo, what
-	attrs = append([]slog.Attr{slog.String("identity", caller.Identity), slog.String("address", caller.Address)}, attrs...)
-
-	if err != nil {
-		level, message = slog.LevelWarn, what+" refused"
-		attrs = append(attrs, slog.String("error", err.Error()))
-	}
-
-	s.logger.LogAttrs(ctx, level, message, attrs...)
-}
-
-// bounded returns as much of a caller's bytes as is fit for a log: a Name has at most 66.
-func bounded(b []byte) []byte {
-	return b[:min(len(b), 66)]
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ const ErrorDomain = "trustpool"
 type refusal struct {
 	reason   agentv1.ErrorReason
 	metadata map[string]string
+	retry    time.Duration // when to come again; zero: as the table says
+	cause    error         // for the log only
 }
 
 // answer is how a reason is told.
@@ -62,6 +65,10 @@ func answerTo(reason agentv1.ErrorReason) answer {
 		return answer{codes.InvalidArgument, "a log request is wrong: name each source once, known_digest is empty or a SHA-256 of 32 bytes", 0}
 	case agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING:
 		return answer{codes.PermissionDenied, "this identity may not do that: ask the node's operator for a rule under clients", 0}
+	case agentv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
+		return answer{codes.ResourceExhausted, "this identity makes more calls than its rule allows: try again when RetryInfo says, or ask the node's operator for a higher rate", time.Second}
+	case agentv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS:
+		return answer{codes.ResourceExhausted, "this identity has as many calls under way as its rule allows: wait for one to end", time.Second}
 	case agentv1.ErrorReason_ERROR_REASON_QUEUE_FULL:
 		return answer{codes.ResourceExhausted, "too many callers wait for the TPM: try again later", time.Second}
 	case agentv1.ErrorReason_ERROR_REASON_TPM_BUSY:
@@ -118,9 +125,14 @@ func refuse(reason agentv1.ErrorReason, metadata ...string) error {
 	return r
 }
 
-// Error implements error.
+// Error implements error. It is what the log gets; what the caller gets is in GRPCStatus.
 func (r *refusal) Error() string {
-	return fmt.Sprintf("%s: %s", reasonName(r.reason), answerTo(r.reason).message)
+	text := fmt.Sprintf("%s: %s", reasonName(r.reason), answerTo(r.reason).message)
+	if r.cause != nil {
+		text += ": " + r.cause.Error()
+	}
+
+	return text
 }
 
 // GRPCStatus makes gRPC send the refusal with its details.
@@ -128,8 +140,8 @@ func (r *refusal) GRPCStatus() *status.Status {
 	a := answerTo(r.reason)
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Domain: ErrorDomain, Reason: reasonName(r.reason), Metadata: r.metadata}}
 
-	if a.retry > 0 {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(a.retry)})
+	if retry := cmp.Or(r.retry, a.retry); retry > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retry)})
 	}
 
 	plain := status.New(a.code, a.message)
@@ -188,6 +200,6 @@ func edgeError(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
 	default:
-		return refuse(reasonOf(err))
+		return &refusal{reason: reasonOf(err), cause: err}
 	}
 }

@@ -100,7 +100,7 @@ func TestALogThatIsNotThereIsRefused(t *testing.T) {
 	_, err = fetch(t, client, make([]byte, 31), 0)
 	wantRefusal(t, err, codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_LOG_REQUEST_INVALID)
 
-	_, err = fetch(t, n.as(t, "nobody.example"), make([]byte, 32), 0)
+	_, err = fetch(t, n.as(t, observer), make([]byte, 32), 0)
 	wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
 }
 

@@ -14,6 +14,8 @@ type metrics struct {
 	seconds prometheus.Histogram
 	retries *prometheus.CounterVec
 	ready   prometheus.Gauge
+	denials *prometheus.CounterVec
+	lost    prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -36,7 +38,16 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Help: "1 if quotes can be made now, else 0.",
 		}),
 	}
-	registerer.MustRegister(m.quotes, m.seconds, m.retries, m.ready)
+	m.denials = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "trustpool_agent_denials_total",
+		Help: "Connections and calls that were not let in, by reason: connections, connections_per_address, connections_arriving, handshake, certificate, no_rule, " +
+			"no_longer, role_missing, rate_limited, too_many_calls.",
+	}, []string{"reason"})
+	m.lost = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "trustpool_agent_audit_failures_total",
+		Help: "Lines that could not be written to the audit file.",
+	})
+	registerer.MustRegister(m.quotes, m.seconds, m.retries, m.ready, m.denials, m.lost)
 
 	return m
 }
@@ -53,6 +64,11 @@ func (m *metrics) quoted(result string, took time.Duration) {
 // retried counts one repeated command.
 func (m *metrics) retried(code tpm2.TPMRC) {
 	m.retries.WithLabelValues(fmt.Sprintf("0x%03x", uint32(code))).Inc()
+}
+
+// denied counts somebody who was not let in, or a call that was not made.
+func (m *metrics) denied(reason string) {
+	m.denials.WithLabelValues(reason).Inc()
 }
 
 func (m *metrics) setReady(ready bool) {

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"log/slog"
 	"strings"
 	"time"
 
-	"github.com/google/go-tpm/tpm2"
 	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/agent/internal/logs"
@@ -24,7 +21,6 @@ type quoteService struct {
 
 	tpm       *tpm.TPM
 	logs      *logs.Store
-	logger    *slog.Logger
 	metrics   *metrics
 	status    *statusBoard
 	bootID    string
@@ -46,8 +42,6 @@ func (s *quoteService) Quote(ctx context.Context, request *agentv1.QuoteRequest)
 	started := time.Now()
 	response, err := s.quote(ctx, request)
 	took := time.Since(started)
-
-	s.audit(ctx, request, response, err, took)
 
 	if err != nil {
 		err = edgeError(err)
@@ -227,51 +221,6 @@ func unlessKnown(certificate, knownDigest []byte) []byte {
 	}
 
 	return certificate
-}
-
-// audit writes the one line that tells who had what signed.
-func (s *quoteService) audit(ctx context.Context, request *agentv1.QuoteRequest, response *agentv1.QuoteResponse, err error, took time.Duration) {
-	caller := callerOf(ctx)
-	attrs := []slog.Attr{
-		slog.String("identity", caller.Identity),
-		slog.String("address", caller.Address),
-		slog.String("nonce_sha256", digestOf(request.GetNonce())),
-		slog.String("bind_mode", request.GetBindMode().String()),
-		slog.Duration("took", took),
-	}
-
-	if err != nil {
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "quote refused", append(attrs, slog.String("error", err.Error()))...)
-
-		return
-	}
-
-	s.logger.LogAttrs(ctx, slog.LevelInfo, "quote", append(attrs,
-		slog.String("ak_name", hex.EncodeToString(response.GetAkName())),
-		slog.String("pcrs", selectionText(response.GetPcrBanks())))...)
-}
-
-// digestOf returns what logs say of a nonce: enough to find it again, nothing to use it.
-func digestOf(nonce []byte) string {
-	digest := sha256.Sum256(nonce)
-
-	return hex.EncodeToString(digest[:])
-}
-
-// selectionText names the PCRs of a reply as tpm2-tools do.
-func selectionText(banks []*agentv1.PcrBank) string {
-	var parts []string
-
-	for _, bank := range banks {
-		selection := tpm.Selection{Bank: tpm2.TPMAlgID(bank.GetHashAlgo())} // #nosec G115 -- our own reply
-		for _, value := range bank.GetPcrValues() {
-			selection.Add(int(value.GetPcrIndex()))
-		}
-
-		parts = append(parts, selection.String())
-	}
-
-	return strings.Join(parts, "+")
 }
 
 // resultOf returns the metric label for the outcome of a call.

@@ -22,13 +22,9 @@ type peerCredentials struct {
 // AuthType implements credentials.AuthInfo.
 func (peerCredentials) AuthType() string { return "unix" }
 
-// roles gives root and the agent's own user all roles; the others may have what the socket's file mode let them come for.
-func (p peerCredentials) roles() []Role {
-	if p.uid == 0 || int(p.uid) == os.Geteuid() {
-		return Roles()
-	}
-
-	return []Role{RoleQuote, RoleRaw, RoleObserve}
+// isOwn says whether this is root or the agent's own user.
+func (p peerCredentials) isOwn() bool {
+	return p.uid == 0 || int(p.uid) == os.Geteuid()
 }
 
 // identity names the caller in the audit log.
@@ -37,18 +33,39 @@ func (p peerCredentials) identity() string {
 }
 
 // unixTransport takes connections of a unix socket as they are, and asks the kernel who is there.
-type unixTransport struct{}
+type unixTransport struct {
+	guard *guard
+}
 
 // ServerHandshake implements credentials.TransportCredentials: SO_PEERCRED, unix(7).
-func (unixTransport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (t unixTransport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	info, err := peerAt(conn)
+	if err == nil {
+		err = t.guard.arrived(conn, info)
+	}
+
+	if err != nil {
+		t.guard.notLetIn(conn, err)
+
+		return nil, nil, err
+	}
+
+	return conn, info, nil
+}
+
+func peerAt(conn net.Conn) (credentials.AuthInfo, error) {
+	if gated, ok := conn.(*gateConn); ok {
+		conn = gated.Conn
+	}
+
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
-		return nil, nil, errors.New("not a unix socket")
+		return nil, errors.New("not a unix socket")
 	}
 
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return nil, nil, fmt.Errorf("asking who is at the socket: %w", err)
+		return nil, fmt.Errorf("asking who is at the socket: %w", err)
 	}
 
 	var (
@@ -60,10 +77,10 @@ func (unixTransport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthI
 		peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) // #nosec G115 -- a file descriptor
 	})
 	if err := errors.Join(err, peerErr); err != nil {
-		return nil, nil, fmt.Errorf("asking who is at the socket: %w", err)
+		return nil, fmt.Errorf("asking who is at the socket: %w", err)
 	}
 
-	return conn, peerCredentials{uid: peer.Uid, gid: peer.Gid}, nil
+	return peerCredentials{uid: peer.Uid, gid: peer.Gid}, nil
 }
 
 // ClientHandshake implements credentials.TransportCredentials; the agent is no client.

@@ -51,10 +51,10 @@ func connectionHint(code codes.Code, message string) string {
 	case strings.Contains(message, "failed to verify certificate"):
 		return "The node's certificate is not what --ca and --server-name (by default the host in --address) ask for."
 	case strings.Contains(message, "remote error: tls:"):
-		return "The agent does not know this client certificate. Check --cert and --key, and tls.client_ca in the agent's configuration."
+		return "The agent does not know this client certificate. Check --cert and --key, and tls.client_ca, tls.crl and clients in the agent's configuration."
 	case strings.Contains(message, "broken pipe"), strings.Contains(message, "connection reset"), strings.Contains(message, "EOF"):
 		// In TLS 1.3 the refusal of a client certificate comes after the handshake, and the hang-up may overtake it.
-		return "The agent hung up, perhaps since it does not know this client certificate. Check --cert and --key, and tls.client_ca in the agent's configuration."
+		return "The agent hung up, perhaps since it does not know this client certificate. Check --cert and --key, and tls.client_ca, tls.crl and clients in the agent's configuration."
 	case strings.Contains(message, "no such file"), strings.Contains(message, "permission denied"):
 		return "Check the path of the socket, and that you may open it."
 	case strings.Contains(message, "connection refused"), strings.Contains(message, "no such host"):

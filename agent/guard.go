@@ -1,0 +1,257 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/trustpool/trustpool/agent/internal/tpm"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+)
+
+// RequestIDKey is the trailer of each reply with the random id under which the node's log has the call.
+const RequestIDKey = "trustpool-request-id"
+
+// guard stands before all services: it lets callers in, decides each call, and writes down what became of it.
+type guard struct {
+	access   *access
+	limiters limiters
+	audit    *audit
+	metrics  *metrics
+	stopping <-chan struct{}
+	// sendTimeout is how long a piece of a reply may wait for its reader.
+	sendTimeout time.Duration
+	gates       []*gate
+}
+
+// admit decides whether a call may be made now. If so, leave has to be called at its end.
+func (g *guard) admit(ctx context.Context, method string) (caller Caller, leave func(), err error) {
+	caller, err = g.access.identify(ctx)
+	if err != nil {
+		// Who came in by a certificate that is no longer good has no business on this connection.
+		if conn := connOf(ctx); conn != nil {
+			defer func() { _ = conn.Close() }()
+		}
+
+		return caller, nil, &refusal{reason: agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING, cause: err}
+	}
+
+	leave, err = g.limiters.enter(caller.Identity, caller.limits())
+	if err != nil {
+		return caller, nil, err
+	}
+
+	if err := mayCall(caller, method); err != nil {
+		leave()
+
+		return caller, nil, err
+	}
+
+	return caller, leave, nil
+}
+
+// unary guards calls with one reply.
+func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	started, id := time.Now(), newRequestID()
+	_ = grpc.SetTrailer(ctx, metadata.Pairs(RequestIDKey, id)) // fails only where there is no call
+
+	c := call{id: id, method: info.FullMethod, request: request}
+
+	caller, leave, err := g.admit(ctx, info.FullMethod)
+	if err == nil {
+		defer leave()
+
+		err = mayAsk(caller, request)
+	}
+
+	c.caller = caller
+
+	if err != nil {
+		g.deny(c, err)
+
+		return nil, err
+	}
+
+	ctx, timing := tpm.Timed(context.WithValue(ctx, callerKey{}, caller))
+	c.response, c.err = handler(ctx, request)
+	c.took, c.timing = time.Since(started), *timing
+
+	g.audit.called(c)
+
+	return c.response, c.err
+}
+
+// stream guards calls with many replies. They end when the agent does: those who watch would otherwise hold it up for as long as they like.
+func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	id := newRequestID()
+	stream.SetTrailer(metadata.Pairs(RequestIDKey, id))
+
+	caller, leave, err := g.admit(stream.Context(), info.FullMethod)
+	if err != nil {
+		g.deny(call{id: id, method: info.FullMethod, caller: caller}, err)
+
+		return err
+	}
+	defer leave()
+
+	ctx, cancel := context.WithCancelCause(context.WithValue(stream.Context(), callerKey{}, caller))
+	defer cancel(nil)
+
+	done := make(chan error, 1)
+	go func() { done <- handler(service, guardedStream{stream, ctx, g.sendTimeout}) }()
+
+	select {
+	case err = <-done:
+		return err
+	case <-g.stopping:
+		end := refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
+		cancel(end)
+		_ = <-done // whatever it says, it says it because of us
+
+		return end
+	}
+}
+
+// deny counts a call that did not get to its service, and writes it down.
+func (g *guard) deny(c call, err error) {
+	c.err, c.denied = err, true
+	g.metrics.denied(resultOf(err))
+	g.audit.called(c)
+}
+
+// guardedStream is a stream with a context of our own, and without patience for those who do not read what they asked for.
+type guardedStream struct {
+	grpc.ServerStream
+
+	ctx     context.Context //nolint:containedctx // grpc.ServerStream's own shape
+	timeout time.Duration
+}
+
+// Context implements grpc.ServerStream.
+func (s guardedStream) Context() context.Context { return s.ctx }
+
+// SendMsg implements grpc.ServerStream. It waits for the reader's flow control, which no context of ours ends: only the end of the connection does.
+func (s guardedStream) SendMsg(message any) error {
+	if conn := connOf(s.ctx); conn != nil {
+		late := time.AfterFunc(s.timeout, func() { _ = conn.Close() })
+		defer late.Stop()
+	}
+
+	return s.ServerStream.SendMsg(message)
+}
+
+// connOf returns the connection of a call.
+func connOf(ctx context.Context) *gateConn {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+
+	address, ok := p.Addr.(gateAddr)
+	if !ok {
+		return nil
+	}
+
+	return address.conn
+}
+
+func newRequestID() string {
+	var id [16]byte
+
+	_, _ = rand.Read(id[:]) // never fails
+
+	return hex.EncodeToString(id[:])
+}
+
+// arrived lets somebody in whose handshake is done. The rules may have changed in the meantime.
+func (g *guard) arrived(conn net.Conn, info credentials.AuthInfo) error {
+	if gated, ok := conn.(*gateConn); ok {
+		gated.gate.arrived(gated, info)
+	}
+
+	_, err := g.access.callerAt(info, conn.RemoteAddr())
+
+	return err
+}
+
+// notLetIn counts somebody who was not let in, and writes it down unless nobody was there: port scanners and load balancers only knock.
+func (g *guard) notLetIn(conn net.Conn, err error) {
+	var (
+		stranger    *strangerError
+		certificate *tls.CertificateVerificationError
+	)
+
+	switch {
+	case errors.As(err, &stranger):
+		reason := "certificate"
+		if errors.Is(err, errNoRule) {
+			reason = "no_rule"
+		}
+
+		g.metrics.denied(reason)
+		g.audit.stranger(stranger.identity, conn.RemoteAddr().String(), stranger.err)
+	case errors.Is(err, errNoRule):
+		g.metrics.denied("no_rule")
+		g.audit.stranger("", conn.RemoteAddr().String(), err)
+	case errors.As(err, &certificate):
+		g.metrics.denied("certificate")
+		g.audit.stranger("", conn.RemoteAddr().String(), err)
+	default:
+		g.metrics.denied("handshake")
+	}
+}
+
+// recheck closes the connections of those who would not be let in now.
+func (g *guard) recheck() {
+	for _, gate := range g.gates {
+		for _, visitor := range gate.inside() {
+			caller, err := g.access.callerAt(visitor.info, visitor.conn.RemoteAddr())
+			if err == nil {
+				continue
+			}
+
+			g.metrics.denied("no_longer")
+			g.audit.stranger(caller.Identity, caller.Address, err)
+			_ = visitor.conn.Close() // that is the point
+		}
+	}
+}
+
+// tlsTransport is gRPC's, with the guard beside it.
+type tlsTransport struct {
+	credentials.TransportCredentials
+
+	guard *guard
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (t tlsTransport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
+	if err == nil {
+		if err = t.guard.arrived(raw, info); err != nil {
+			_ = conn.Close() // nobody has used it
+		}
+	}
+
+	if err != nil {
+		t.guard.notLetIn(raw, err)
+
+		return nil, nil, err
+	}
+
+	return conn, info, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (t tlsTransport) Clone() credentials.TransportCredentials {
+	return tlsTransport{t.TransportCredentials.Clone(), t.guard}
+}
