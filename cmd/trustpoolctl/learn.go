@@ -94,7 +94,7 @@ func (f *learnFlags) evidence(ctx context.Context, args []string, policy *verifi
 		ev, err := f.savedEvidence(args[0], policy, out)
 		return args[0], ev, err
 	}
-	if err := f.folder.unused(); err != nil {
+	if err := f.unused(); err != nil {
 		return "", verifier.Evidence{}, err
 	}
 
@@ -113,7 +113,7 @@ func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *out
 	if f.address != "" {
 		return verifier.Evidence{}, usagef("give --address or a folder, not both")
 	}
-	if err := f.folder.addTo(policy, out); err != nil {
+	if err := f.addTo(policy, out); err != nil {
 		return verifier.Evidence{}, err
 	}
 	if policy.Nonce == nil {

@@ -63,7 +63,7 @@ func verifyLive(ctx context.Context, flags verifyFlags, out *output) error {
 	if flags.address == "" && flags.node == "" {
 		return withHint(usagef("there is nothing to verify"), "Give --address, --node, or a folder that quote --out made.")
 	}
-	if err := flags.folder.unused(); err != nil {
+	if err := flags.unused(); err != nil {
 		return err
 	}
 	policy, err := flags.policy()

@@ -17,7 +17,7 @@ func verifySaved(flags verifyFlags, dir string, out *output) error {
 	if err != nil {
 		return err
 	}
-	if err := flags.folder.addTo(&policy, out); err != nil {
+	if err := flags.addTo(&policy, out); err != nil {
 		return err
 	}
 
