@@ -46,15 +46,20 @@ func newReply(resp *agentv1.QuoteResponse, opts QuoteOptions) (Reply, error) {
 		return Reply{}, err
 	}
 
+	var certificates [][]byte
+	if cert := resp.GetAkCertificate(); len(cert) > 0 {
+		certificates = [][]byte{cert}
+	}
 	return Reply{
 		Evidence: verifier.Evidence{
-			Quoted:    resp.GetQuoted(),
-			Signature: resp.GetQuoteSignature(),
-			PCRs:      banks,
-			AKPublic:  resp.GetAkPublic(),
-			Nonce:     bytes.Clone(opts.Nonce),
-			Logs:      logs,
-			Hints:     hints,
+			AKCertificates: certificates,
+			Quoted:         resp.GetQuoted(),
+			Signature:      resp.GetQuoteSignature(),
+			PCRs:           banks,
+			AKPublic:       resp.GetAkPublic(),
+			Nonce:          bytes.Clone(opts.Nonce),
+			Logs:           logs,
+			Hints:          hints,
 		},
 		Logs: references,
 	}, nil
@@ -67,6 +72,7 @@ func checkSizes(resp *agentv1.QuoteResponse) error {
 		atMost("ak_public", len(resp.GetAkPublic()), maxPublic),
 		atMost("ak_name", len(resp.GetAkName()), maxName),
 		atMost("pcr_banks", len(resp.GetPcrBanks()), maxBanks),
+		atMost("ak_certificate", len(resp.GetAkCertificate()), maxCertificate),
 		atMost("logs", len(resp.GetLogs()), maxLogs),
 	)
 }

@@ -126,6 +126,7 @@ func TestQuoteRefusesWhatNoHonestNodeSends(t *testing.T) {
 		"quoted one byte too long":    {func(r *agentv1.QuoteResponse) { r.Quoted = append(r.Quoted, 0) }, "quoted: 4097"},
 		"signature one byte too long": {func(r *agentv1.QuoteResponse) { r.QuoteSignature = append(r.QuoteSignature, 0) }, "quote_signature: 2049"},
 		"AK public one byte too long": {func(r *agentv1.QuoteResponse) { r.AkPublic = append(r.AkPublic, 0) }, "ak_public: 2049"},
+		"AK certificate too long":     {func(r *agentv1.QuoteResponse) { r.AkCertificate = make([]byte, maxCertificate+1) }, "ak_certificate: 8193"},
 		"AK name one byte too long":   {func(r *agentv1.QuoteResponse) { r.AkName = append(r.AkName, 0) }, "ak_name: 67"},
 		"nine banks": {func(r *agentv1.QuoteResponse) {
 			for len(r.PcrBanks) < maxBanks+1 {
