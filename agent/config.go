@@ -38,7 +38,7 @@ type TPMConfig struct {
 	// Queue is how many callers may wait for the TPM at a time; more are told to come again. Default: 64.
 	Queue int `yaml:"queue"`
 	// OwnerAuthFile and EndorsementAuthFile hold the authorisation values of the TPM's owner and endorsement hierarchies; a newline at the end does not count.
-	// Default: none, both values are empty. Without the owner's the AK can't be kept in the TPM, and each quote costs more.
+	// credential:NAME means what systemd's LoadCredential=NAME:... gave to the unit. Default: none, both values are empty. Without the owner's the AK can't be kept in the TPM, and each quote costs more.
 	OwnerAuthFile       string `yaml:"owner_auth_file"`
 	EndorsementAuthFile string `yaml:"endorsement_auth_file"`
 	// EKCertificate is a file with the EK's certificate (DER, or PEM with its chain), for TPMs that hold none themselves. Default: none.
@@ -171,11 +171,14 @@ func (c TPMConfig) validate(p *problems) {
 	for _, file := range []struct{ key, path string }{
 		{"owner_auth_file", c.OwnerAuthFile},
 		{"endorsement_auth_file", c.EndorsementAuthFile},
-		{"ek_certificate", c.EKCertificate},
 	} {
-		if file.path != "" && !filepath.IsAbs(file.path) {
-			p.add("tpm."+file.key, "%q is not an absolute path; write one", file.path)
+		if file.path != "" && !isFile(file.path) {
+			p.add("tpm."+file.key, "%q is neither an absolute path nor credential:NAME; write one of them", file.path)
 		}
+	}
+
+	if c.EKCertificate != "" && !filepath.IsAbs(c.EKCertificate) {
+		p.add("tpm.ek_certificate", "%q is not an absolute path; write one", c.EKCertificate)
 	}
 
 	if c.Queue < 1 || c.Queue > 4096 {
@@ -228,6 +231,11 @@ func (c LogsConfig) validate(p *problems) {
 			p.add(key+".path", "%q is not an absolute path; write one", log.Path)
 		}
 	}
+}
+
+// isFile says whether a path can be that of a file, or names a credential of systemd's, which the program around the agent finds.
+func isFile(path string) bool {
+	return filepath.IsAbs(path) || strings.HasPrefix(path, "credential:")
 }
 
 func checkAddress(p *problems, key, address string) {

@@ -175,7 +175,7 @@ func (c TLSConfig) validate(p *problems) {
 	}
 
 	for _, file := range []struct{ key, path string }{{"certificate", c.Certificate}, {"key", c.Key}, {"client_ca", c.ClientCA}, {"crl", c.CRL}} {
-		if file.path != "" && !filepath.IsAbs(file.path) && !strings.HasPrefix(file.path, "credential:") {
+		if file.path != "" && !isFile(file.path) {
 			p.add("tls."+file.key, "%q is neither an absolute path nor credential:NAME; write one of them", file.path)
 		}
 	}

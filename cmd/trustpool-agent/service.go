@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
+	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
@@ -20,26 +22,53 @@ import (
 
 // runService runs the agent as its config file says.
 func runService(ctx context.Context, configPath string, stderr io.Writer) error {
-	config := agent.DefaultConfig()
-	if err := daemon.LoadConfig(configPath, &config); err != nil {
+	config, err := loadConfig(configPath)
+	if err != nil {
 		return err
 	}
 
-	tlsConfig, err := serverTLS(config)
-	if err != nil {
-		return daemon.UsageError{Err: err}
+	logger := daemon.NewLogger(stderr)
+	s := service{config: config, deps: agent.Deps{Logger: logger}, reload: func() (agent.Config, error) { return loadConfig(configPath) }}
+
+	if config.Listen.Address != "" {
+		if s.tls, err = daemon.LoadTLS(tlsFiles(config.TLS), logger); err != nil {
+			return daemon.UsageError{Err: err}
+		}
 	}
 
-	return serve(ctx, config, agent.Deps{TLS: tlsConfig, Logger: daemon.NewLogger(stderr)}, nil)
+	return s.run(ctx)
 }
 
-// serverTLS loads the TLS files, if the config asks for a listener that needs them.
+// loadConfig reads the config, with the paths of systemd's credentials in place of their names.
+func loadConfig(path string) (agent.Config, error) {
+	config := agent.DefaultConfig()
+	if err := daemon.LoadConfig(path, &config); err != nil {
+		return agent.Config{}, err
+	}
+
+	for _, file := range []*string{&config.TPM.OwnerAuthFile, &config.TPM.EndorsementAuthFile} {
+		resolved, err := daemon.CredentialPath(*file)
+		if err != nil {
+			return agent.Config{}, daemon.UsageError{Err: err}
+		}
+
+		*file = resolved
+	}
+
+	return config, nil
+}
+
+func tlsFiles(config agent.TLSConfig) daemon.TLSFiles {
+	return daemon.TLSFiles{Certificate: config.Certificate, Key: config.Key, ClientCA: config.ClientCA, CRL: config.CRL}
+}
+
+// serverTLS loads the TLS files once, if the config asks for a listener that needs them.
 func serverTLS(config agent.Config) (*tls.Config, error) {
 	if config.Listen.Address == "" {
 		return nil, nil
 	}
 
-	files, err := daemon.LoadTLS(daemon.TLSFiles{Certificate: config.TLS.Certificate, Key: config.TLS.Key, ClientCA: config.TLS.ClientCA}, slog.New(slog.DiscardHandler))
+	files, err := daemon.LoadTLS(tlsFiles(config.TLS), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -47,40 +76,122 @@ func serverTLS(config agent.Config) (*tls.Config, error) {
 	return files.Config(), nil
 }
 
-// serve listens, puts the agent together and runs it until ctx ends. Once callers can come in, it tells systemd and calls listening, if not nil.
+// serve runs an agent whose files do not change until ctx ends. Once callers can come in, it calls listening.
 func serve(ctx context.Context, config agent.Config, deps agent.Deps, listening func(address string) error) error {
-	listeners, err := listen(config)
+	return service{config: config, deps: deps, listening: listening}.run(ctx)
+}
+
+// service is an agent with its listeners.
+type service struct {
+	config agent.Config
+	deps   agent.Deps
+	// listening, if not nil, is called once callers can come in.
+	listening func(address string) error
+	// tls and reload, if not nil, follow files that change.
+	tls    *daemon.TLS
+	reload func() (agent.Config, error)
+}
+
+// run listens, puts the agent together and runs it until ctx ends.
+func (s service) run(ctx context.Context) error {
+	listeners, err := listen(s.config)
 	if err != nil {
 		return err
 	}
 	defer listeners.close()
 
 	registry := daemon.NewRegistry("trustpool_agent")
-	deps.Registerer, deps.Version = registry, daemon.Version()
-	deps.TCP, deps.Unix = listeners.tcp, listeners.unix
+	s.deps.Registerer, s.deps.Version = registry, daemon.Version()
+	s.deps.TCP, s.deps.Unix = listeners.tcp, listeners.unix
 
-	node, err := agent.New(config, deps)
+	if s.tls != nil {
+		s.deps.TLS = s.tls.Config()
+		s.tls.Register(registry, "trustpool_agent")
+	}
+
+	node, err := agent.New(s.config, s.deps)
 	if err != nil {
 		return err
 	}
 
-	if listening != nil {
-		if err := listening(listeners.tcp.Addr().String()); err != nil {
+	if s.listening != nil {
+		if err := s.listening(listeners.tcp.Addr().String()); err != nil {
 			return err
 		}
 	}
-
-	// Without NOTIFY_SOCKET this does nothing; a failure only means that nobody is told.
-	_, _ = systemd.SdNotify(false, systemd.SdNotifyReady)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return node.Run(ctx) })
 
 	if listeners.admin != nil {
-		group.Go(func() error { return daemon.ServeAdmin(ctx, listeners.admin, registry, node.Ready, deps.Logger) })
+		group.Go(func() error { return daemon.ServeAdmin(ctx, listeners.admin, registry, node.Ready, s.deps.Logger) })
 	}
 
+	if s.reload != nil {
+		s.follow(ctx, group, node)
+	}
+
+	notify(systemd.SdNotifyReady)
+
 	return group.Wait()
+}
+
+// follow takes over files that change, as long as the group runs. When it returns, SIGHUP ends nothing any more.
+func (s service) follow(ctx context.Context, group *errgroup.Group, node *agent.Agent) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+
+	group.Go(func() error {
+		defer signal.Stop(hangups)
+
+		s.followHangups(ctx, hangups, node)
+
+		return nil
+	})
+
+	if s.tls != nil {
+		s.tls.OnChange(node.Recheck)
+		group.Go(func() error { return s.tls.Run(ctx) })
+	}
+}
+
+// followHangups reads the files again at each SIGHUP.
+func (s service) followHangups(ctx context.Context, hangups <-chan os.Signal, node *agent.Agent) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
+			s.rereadAll(node)
+			notify(systemd.SdNotifyReady)
+		}
+	}
+}
+
+// rereadAll takes over what is good of the files, and keeps the rest as it was.
+func (s service) rereadAll(node *agent.Agent) {
+	if s.tls != nil {
+		_ = s.tls.Reload() // it was logged
+	}
+
+	config, err := s.reload()
+	if err == nil {
+		err = node.Reload(config)
+	}
+
+	if err != nil {
+		s.deps.Logger.Error("the config can't be used, the last good one stays", "error", err)
+
+		return
+	}
+
+	s.deps.Logger.Info("config reloaded")
+}
+
+// notify tells systemd. Without NOTIFY_SOCKET it does nothing; a failure only means that nobody is told.
+func notify(state string) {
+	_, _ = systemd.SdNotify(false, state)
 }
 
 // listeners are the doors that the config asks for; nil where it does not.
