@@ -241,7 +241,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	for _, server := range a.servers {
 		a.deps.Logger.Info("listening", "address", server.listener.Addr().String())
 		group.Go(func() error {
-			if err := server.Serve(server.listener); err != nil {
+			// One that was told to stop before it began has nothing to complain of.
+			if err := server.Serve(server.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				return fmt.Errorf("serving %s: %w", server.listener.Addr(), err)
 			}
 

@@ -710,6 +710,14 @@ func TestTheEndWaitsForCallsUnderWay(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatIsStoppedAtOnceEndsInOrder(t *testing.T) {
+	t.Parallel()
+
+	for range 20 {
+		newNode(t, tpmsim.NoLaunch, func(*agent.Deps) {}).stop()
+	}
+}
+
 func TestCapabilitiesTellWhatWorks(t *testing.T) {
 	t.Parallel()
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,26 +23,38 @@ import (
 type simulatorFlags struct {
 	enabled  bool
 	scenario string
+	loader   string
 	dir      string
 	listen   string
 }
 
 func (f *simulatorFlags) register(command *cobra.Command) {
-	var scenarios []string
-	for _, s := range tpmsim.Scenarios() {
-		scenarios = append(scenarios, string(s))
-	}
-
 	flags := command.Flags()
 	flags.BoolVar(&f.enabled, "simulator", false, "run on a software TPM after a simulated measured launch; needs no config, TPM or root")
-	flags.StringVar(&f.scenario, "scenario", string(tpmsim.Trusted), "what the simulated node booted: "+strings.Join(scenarios, ", "))
+	flags.StringVar(&f.scenario, "scenario", string(tpmsim.Trusted), "what the simulated node booted: "+names(tpmsim.Scenarios()))
+	flags.StringVar(&f.loader, "loader", string(tpmsim.Tboot), "what launched it: "+names(tpmsim.Loaders()))
 	flags.StringVar(&f.dir, "simulator-dir", "", "keep the node's TPM and certificates in this `folder`, to boot the same node again (default: a temporary one)")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "`host:port` where the simulator listens; port 0 takes a free one")
+}
+
+// names lists what a flag may be.
+func names[T ~string](all []T) string {
+	var list []string
+	for _, name := range all {
+		list = append(list, string(name))
+	}
+
+	return strings.Join(list, ", ")
 }
 
 // runSimulator runs the agent, as it is, on a simulated node, with certificates made on the spot.
 func runSimulator(ctx context.Context, flags simulatorFlags, stdout, stderr io.Writer) (err error) {
 	scenario, err := tpmsim.ParseScenario(flags.scenario)
+	if err != nil {
+		return daemon.UsageError{Err: err}
+	}
+
+	loader, err := tpmsim.ParseLoader(flags.loader)
 	if err != nil {
 		return daemon.UsageError{Err: err}
 	}
@@ -54,7 +65,7 @@ func runSimulator(ctx context.Context, flags simulatorFlags, stdout, stderr io.W
 	}
 	defer remove()
 
-	node, err := tpmsim.Start(ctx, tpmsim.Options{Scenario: scenario, StateDir: filepath.Join(dir, "tpm")})
+	node, err := tpmsim.Start(ctx, tpmsim.Options{Scenario: scenario, Loader: loader, StateDir: filepath.Join(dir, "tpm")})
 	if err != nil {
 		return fmt.Errorf("starting the simulated node: %w", err)
 	}
@@ -111,16 +122,17 @@ func simulatorDir(dir string) (path string, remove func(), err error) {
 	return dir, func() {}, nil
 }
 
-// simulatorConfig makes certificates and the log's file, and a config that names them.
+// simulatorConfig makes certificates and the files of a host, and a config that names them.
 func simulatorConfig(dir, listen string, node *tpmsim.Node) (agent.Config, error) {
 	certificates := filepath.Join(dir, "pki")
 	if err := writePKI(certificates); err != nil {
 		return agent.Config{}, fmt.Errorf("making certificates: %w", err)
 	}
 
-	log := filepath.Join(dir, "txt.log")
-	if err := writeLog(log, node.EventLog()); err != nil {
-		return agent.Config{}, fmt.Errorf("writing the event log: %w", err)
+	// The agent finds the logs below this folder as it finds them on a real host.
+	root := filepath.Join(dir, "root")
+	if err := node.WriteRoot(root, ""); err != nil {
+		return agent.Config{}, fmt.Errorf("laying out the simulated node's files: %w", err)
 	}
 
 	state := filepath.Join(dir, "state")
@@ -138,7 +150,7 @@ func simulatorConfig(dir, listen string, node *tpmsim.Node) (agent.Config, error
 		ClientCA:    filepath.Join(certificates, "ca.pem"),
 	}
 	config.Clients = []agent.ClientRule{{SAN: []string{"dns:" + simulatorClient}, Roles: agent.Roles()}}
-	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
+	config.Logs = agent.LogsConfig{Root: root}
 
 	if err := config.Validate(); err != nil {
 		return agent.Config{}, daemon.UsageError{Err: err}
@@ -168,19 +180,6 @@ func writePKI(dir string) error {
 	}
 
 	return pki.WriteDir(dir, ca, server, client)
-}
-
-// writeLog writes the log where the agent reads it; a node without launch has none.
-func writeLog(path string, log []byte) error {
-	if log != nil {
-		return os.WriteFile(path, log, 0o600)
-	}
-
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-
-	return nil
 }
 
 // announce says where the node is, for people and for scripts.
