@@ -77,8 +77,10 @@ type GetIdentityResponse struct {
 	// What the node calls itself: suggestions that nothing proves, for an administrator to accept.
 	HostNames []string `protobuf:"bytes,3,rep,name=host_names,json=hostNames,proto3" json:"host_names,omitempty"`
 	// SMBIOS system UUID and serial number; empty if nothing collected them. Not proven either.
-	SmbiosUuid    string `protobuf:"bytes,4,opt,name=smbios_uuid,json=smbiosUuid,proto3" json:"smbios_uuid,omitempty"`
-	SmbiosSerial  string `protobuf:"bytes,5,opt,name=smbios_serial,json=smbiosSerial,proto3" json:"smbios_serial,omitempty"`
+	SmbiosUuid   string `protobuf:"bytes,4,opt,name=smbios_uuid,json=smbiosUuid,proto3" json:"smbios_uuid,omitempty"`
+	SmbiosSerial string `protobuf:"bytes,5,opt,name=smbios_serial,json=smbiosSerial,proto3" json:"smbios_serial,omitempty"`
+	// The key of the server's certificate, if it is in the TPM (tls.key: tpm); absent if it is in a file.
+	TlsKey        *TlsKey `protobuf:"bytes,6,opt,name=tls_key,json=tlsKey,proto3" json:"tls_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,6 +148,13 @@ func (x *GetIdentityResponse) GetSmbiosSerial() string {
 		return x.SmbiosSerial
 	}
 	return ""
+}
+
+func (x *GetIdentityResponse) GetTlsKey() *TlsKey {
+	if x != nil {
+		return x.TlsKey
+	}
+	return nil
 }
 
 // EndorsementKey is one EK with the certificate that its maker gave it, if any.
@@ -348,6 +357,140 @@ func (x *AttestationKey) GetPending() bool {
 	return false
 }
 
+// TlsKey is the private key of the server's TLS certificate, as far as the TPM says: a signing key, ECDSA on P-256 with SHA-256, that its TPM made and never gives away. It is not
+// restricted, since it signs what TLS wants signed; an AK is, so that neither can pass for the other.
+//
+// Who compares the certified key with the server certificate of the connection that this answer came by knows that the connection ends where somebody may use that TPM. Who that
+// is, and that it is the agent, is not proven: root on the node may use it too.
+type TlsKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// TPMT_PUBLIC (TPM 2.0 Part 2, 12.2.4), without a size prefix.
+	Public []byte `protobuf:"bytes,1,opt,name=public,proto3" json:"public,omitempty"`
+	// What the AKs certify of it, in the order of GetIdentityResponse.attestation_keys.
+	Certifications []*TlsKeyCertification `protobuf:"bytes,2,rep,name=certifications,proto3" json:"certifications,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TlsKey) Reset() {
+	*x = TlsKey{}
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TlsKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TlsKey) ProtoMessage() {}
+
+func (x *TlsKey) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TlsKey.ProtoReflect.Descriptor instead.
+func (*TlsKey) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TlsKey) GetPublic() []byte {
+	if x != nil {
+		return x.Public
+	}
+	return nil
+}
+
+func (x *TlsKey) GetCertifications() []*TlsKeyCertification {
+	if x != nil {
+		return x.Certifications
+	}
+	return nil
+}
+
+// TlsKeyCertification is the word of one AK that the key is in the TPM of this AK.
+type TlsKeyCertification struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Name of the AK.
+	AkName []byte `protobuf:"bytes,1,opt,name=ak_name,json=akName,proto3" json:"ak_name,omitempty"`
+	// TPMS_ATTEST of type TPM_ST_ATTEST_CERTIFY (TPM 2.0 Part 3, 18.2), without a size prefix, signed by that AK. It has the Name of the TLS key, and its Qualified Name, that of a primary
+	// key of the endorsement hierarchy. Its extraData has 34 bytes, which no bare nonce may look like:
+	//
+	//	7B 03 || SHA-256("trustpool-tls-key-v1" || 00 || u16 length of nonce || nonce)
+	//
+	// The nonce is that of GetIdentityRequest; u16 is big-endian. For the nonce 00 01 02 ... 1F:
+	//
+	//	7b030e0ca65965ab4a1ba4625a8a4a7ee7ba08221c8191871a027762a7f734e80dc1
+	//
+	// and for the nonce of 16 bytes FF:
+	//
+	//	7b03f01e121ebc66be9ffae5ac914780b9934b45b7a7eb2a2f734332d4f1ddeb48ba
+	CertifyInfo []byte `protobuf:"bytes,2,opt,name=certify_info,json=certifyInfo,proto3" json:"certify_info,omitempty"`
+	// TPMT_SIGNATURE over certify_info.
+	CertifySignature []byte `protobuf:"bytes,3,opt,name=certify_signature,json=certifySignature,proto3" json:"certify_signature,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *TlsKeyCertification) Reset() {
+	*x = TlsKeyCertification{}
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TlsKeyCertification) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TlsKeyCertification) ProtoMessage() {}
+
+func (x *TlsKeyCertification) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TlsKeyCertification.ProtoReflect.Descriptor instead.
+func (*TlsKeyCertification) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TlsKeyCertification) GetAkName() []byte {
+	if x != nil {
+		return x.AkName
+	}
+	return nil
+}
+
+func (x *TlsKeyCertification) GetCertifyInfo() []byte {
+	if x != nil {
+		return x.CertifyInfo
+	}
+	return nil
+}
+
+func (x *TlsKeyCertification) GetCertifySignature() []byte {
+	if x != nil {
+		return x.CertifySignature
+	}
+	return nil
+}
+
 // ActivateCredentialRequest carries a credential as TPM2_MakeCredential makes it (TPM 2.0 Part 1, 24).
 type ActivateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -364,7 +507,7 @@ type ActivateCredentialRequest struct {
 
 func (x *ActivateCredentialRequest) Reset() {
 	*x = ActivateCredentialRequest{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[4]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +519,7 @@ func (x *ActivateCredentialRequest) String() string {
 func (*ActivateCredentialRequest) ProtoMessage() {}
 
 func (x *ActivateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[4]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +532,7 @@ func (x *ActivateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*ActivateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{4}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ActivateCredentialRequest) GetEkPublic() []byte {
@@ -431,7 +574,7 @@ type ActivateCredentialResponse struct {
 
 func (x *ActivateCredentialResponse) Reset() {
 	*x = ActivateCredentialResponse{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[5]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +586,7 @@ func (x *ActivateCredentialResponse) String() string {
 func (*ActivateCredentialResponse) ProtoMessage() {}
 
 func (x *ActivateCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[5]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +599,7 @@ func (x *ActivateCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateCredentialResponse.ProtoReflect.Descriptor instead.
 func (*ActivateCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{5}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ActivateCredentialResponse) GetSecret() []byte {
@@ -477,7 +620,7 @@ type InstallCertificateRequest struct {
 
 func (x *InstallCertificateRequest) Reset() {
 	*x = InstallCertificateRequest{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[6]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +632,7 @@ func (x *InstallCertificateRequest) String() string {
 func (*InstallCertificateRequest) ProtoMessage() {}
 
 func (x *InstallCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[6]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +645,7 @@ func (x *InstallCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallCertificateRequest.ProtoReflect.Descriptor instead.
 func (*InstallCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{6}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *InstallCertificateRequest) GetCertificate() []byte {
@@ -521,7 +664,7 @@ type InstallCertificateResponse struct {
 
 func (x *InstallCertificateResponse) Reset() {
 	*x = InstallCertificateResponse{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[7]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +676,7 @@ func (x *InstallCertificateResponse) String() string {
 func (*InstallCertificateResponse) ProtoMessage() {}
 
 func (x *InstallCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[7]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +689,7 @@ func (x *InstallCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallCertificateResponse.ProtoReflect.Descriptor instead.
 func (*InstallCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{7}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{9}
 }
 
 // RotateAKRequest is empty.
@@ -558,7 +701,7 @@ type RotateAKRequest struct {
 
 func (x *RotateAKRequest) Reset() {
 	*x = RotateAKRequest{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[8]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +713,7 @@ func (x *RotateAKRequest) String() string {
 func (*RotateAKRequest) ProtoMessage() {}
 
 func (x *RotateAKRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[8]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +726,7 @@ func (x *RotateAKRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAKRequest.ProtoReflect.Descriptor instead.
 func (*RotateAKRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{8}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{10}
 }
 
 // RotateAKResponse tells the next AK.
@@ -597,7 +740,7 @@ type RotateAKResponse struct {
 
 func (x *RotateAKResponse) Reset() {
 	*x = RotateAKResponse{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[9]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +752,7 @@ func (x *RotateAKResponse) String() string {
 func (*RotateAKResponse) ProtoMessage() {}
 
 func (x *RotateAKResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[9]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,12 +765,104 @@ func (x *RotateAKResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAKResponse.ProtoReflect.Descriptor instead.
 func (*RotateAKResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{9}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RotateAKResponse) GetAkName() []byte {
 	if x != nil {
 		return x.AkName
+	}
+	return nil
+}
+
+// GetTLSCertificateRequestRequest says which names the certificate shall have.
+type GetTLSCertificateRequestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Subject alternative names as dns:NAME, ip:ADDRESS or uri:URI, at most 16. None: the node's host name. The first dns:NAME is the subject's common name too.
+	Sans          []string `protobuf:"bytes,1,rep,name=sans,proto3" json:"sans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTLSCertificateRequestRequest) Reset() {
+	*x = GetTLSCertificateRequestRequest{}
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTLSCertificateRequestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTLSCertificateRequestRequest) ProtoMessage() {}
+
+func (x *GetTLSCertificateRequestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTLSCertificateRequestRequest.ProtoReflect.Descriptor instead.
+func (*GetTLSCertificateRequestRequest) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetTLSCertificateRequestRequest) GetSans() []string {
+	if x != nil {
+		return x.Sans
+	}
+	return nil
+}
+
+// GetTLSCertificateRequestResponse is for a CA.
+type GetTLSCertificateRequestResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A PKCS #10 certification request (RFC 2986) in DER, signed by the TLS key.
+	CertificateRequest []byte `protobuf:"bytes,1,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *GetTLSCertificateRequestResponse) Reset() {
+	*x = GetTLSCertificateRequestResponse{}
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTLSCertificateRequestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTLSCertificateRequestResponse) ProtoMessage() {}
+
+func (x *GetTLSCertificateRequestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTLSCertificateRequestResponse.ProtoReflect.Descriptor instead.
+func (*GetTLSCertificateRequestResponse) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetTLSCertificateRequestResponse) GetCertificateRequest() []byte {
+	if x != nil {
+		return x.CertificateRequest
 	}
 	return nil
 }
@@ -643,7 +878,7 @@ type CommitAKRequest struct {
 
 func (x *CommitAKRequest) Reset() {
 	*x = CommitAKRequest{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[10]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +890,7 @@ func (x *CommitAKRequest) String() string {
 func (*CommitAKRequest) ProtoMessage() {}
 
 func (x *CommitAKRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[10]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +903,7 @@ func (x *CommitAKRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitAKRequest.ProtoReflect.Descriptor instead.
 func (*CommitAKRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{10}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CommitAKRequest) GetAkName() []byte {
@@ -687,7 +922,7 @@ type CommitAKResponse struct {
 
 func (x *CommitAKResponse) Reset() {
 	*x = CommitAKResponse{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[11]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +934,7 @@ func (x *CommitAKResponse) String() string {
 func (*CommitAKResponse) ProtoMessage() {}
 
 func (x *CommitAKResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[11]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +947,7 @@ func (x *CommitAKResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitAKResponse.ProtoReflect.Descriptor instead.
 func (*CommitAKResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{11}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{15}
 }
 
 // ReprovisionRequest is empty.
@@ -724,7 +959,7 @@ type ReprovisionRequest struct {
 
 func (x *ReprovisionRequest) Reset() {
 	*x = ReprovisionRequest{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[12]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +971,7 @@ func (x *ReprovisionRequest) String() string {
 func (*ReprovisionRequest) ProtoMessage() {}
 
 func (x *ReprovisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[12]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +984,7 @@ func (x *ReprovisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReprovisionRequest.ProtoReflect.Descriptor instead.
 func (*ReprovisionRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{12}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{16}
 }
 
 // ReprovisionResponse tells the AK that is used from now on.
@@ -763,7 +998,7 @@ type ReprovisionResponse struct {
 
 func (x *ReprovisionResponse) Reset() {
 	*x = ReprovisionResponse{}
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[13]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +1010,7 @@ func (x *ReprovisionResponse) String() string {
 func (*ReprovisionResponse) ProtoMessage() {}
 
 func (x *ReprovisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[13]
+	mi := &file_trustpool_agent_v1_enrollment_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +1023,7 @@ func (x *ReprovisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReprovisionResponse.ProtoReflect.Descriptor instead.
 func (*ReprovisionResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{13}
+	return file_trustpool_agent_v1_enrollment_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReprovisionResponse) GetAkName() []byte {
@@ -804,7 +1039,7 @@ const file_trustpool_agent_v1_enrollment_proto_rawDesc = "" +
 	"\n" +
 	"#trustpool/agent/v1/enrollment.proto\x12\x12trustpool.agent.v1\"*\n" +
 	"\x12GetIdentityRequest\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\x98\x02\n" +
+	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\xcd\x02\n" +
 	"\x13GetIdentityResponse\x12M\n" +
 	"\x10endorsement_keys\x18\x01 \x03(\v2\".trustpool.agent.v1.EndorsementKeyR\x0fendorsementKeys\x12M\n" +
 	"\x10attestation_keys\x18\x02 \x03(\v2\".trustpool.agent.v1.AttestationKeyR\x0fattestationKeys\x12\x1d\n" +
@@ -812,7 +1047,8 @@ const file_trustpool_agent_v1_enrollment_proto_rawDesc = "" +
 	"host_names\x18\x03 \x03(\tR\thostNames\x12\x1f\n" +
 	"\vsmbios_uuid\x18\x04 \x01(\tR\n" +
 	"smbiosUuid\x12#\n" +
-	"\rsmbios_serial\x18\x05 \x01(\tR\fsmbiosSerial\"\xc6\x01\n" +
+	"\rsmbios_serial\x18\x05 \x01(\tR\fsmbiosSerial\x123\n" +
+	"\atls_key\x18\x06 \x01(\v2\x1a.trustpool.agent.v1.TlsKeyR\x06tlsKey\"\xc6\x01\n" +
 	"\x0eEndorsementKey\x12\x16\n" +
 	"\x06public\x18\x01 \x01(\fR\x06public\x12 \n" +
 	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x14\n" +
@@ -831,7 +1067,14 @@ const file_trustpool_agent_v1_enrollment_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\a \x01(\rR\n" +
 	"generation\x12\x18\n" +
-	"\apending\x18\b \x01(\bR\apending\"\xa5\x01\n" +
+	"\apending\x18\b \x01(\bR\apending\"q\n" +
+	"\x06TlsKey\x12\x16\n" +
+	"\x06public\x18\x01 \x01(\fR\x06public\x12O\n" +
+	"\x0ecertifications\x18\x02 \x03(\v2'.trustpool.agent.v1.TlsKeyCertificationR\x0ecertifications\"~\n" +
+	"\x13TlsKeyCertification\x12\x17\n" +
+	"\aak_name\x18\x01 \x01(\fR\x06akName\x12!\n" +
+	"\fcertify_info\x18\x02 \x01(\fR\vcertifyInfo\x12+\n" +
+	"\x11certify_signature\x18\x03 \x01(\fR\x10certifySignature\"\xa5\x01\n" +
 	"\x19ActivateCredentialRequest\x12\x1b\n" +
 	"\tek_public\x18\x01 \x01(\fR\bekPublic\x12\x17\n" +
 	"\aak_name\x18\x02 \x01(\fR\x06akName\x12'\n" +
@@ -844,18 +1087,23 @@ const file_trustpool_agent_v1_enrollment_proto_rawDesc = "" +
 	"\x1aInstallCertificateResponse\"\x11\n" +
 	"\x0fRotateAKRequest\"+\n" +
 	"\x10RotateAKResponse\x12\x17\n" +
-	"\aak_name\x18\x01 \x01(\fR\x06akName\"*\n" +
+	"\aak_name\x18\x01 \x01(\fR\x06akName\"5\n" +
+	"\x1fGetTLSCertificateRequestRequest\x12\x12\n" +
+	"\x04sans\x18\x01 \x03(\tR\x04sans\"S\n" +
+	" GetTLSCertificateRequestResponse\x12/\n" +
+	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"*\n" +
 	"\x0fCommitAKRequest\x12\x17\n" +
 	"\aak_name\x18\x01 \x01(\fR\x06akName\"\x12\n" +
 	"\x10CommitAKResponse\"\x14\n" +
 	"\x12ReprovisionRequest\".\n" +
 	"\x13ReprovisionResponse\x12\x17\n" +
-	"\aak_name\x18\x01 \x01(\fR\x06akName2\xeb\x04\n" +
+	"\aak_name\x18\x01 \x01(\fR\x06akName2\xf3\x05\n" +
 	"\x11EnrollmentService\x12^\n" +
 	"\vGetIdentity\x12&.trustpool.agent.v1.GetIdentityRequest\x1a'.trustpool.agent.v1.GetIdentityResponse\x12s\n" +
 	"\x12ActivateCredential\x12-.trustpool.agent.v1.ActivateCredentialRequest\x1a..trustpool.agent.v1.ActivateCredentialResponse\x12s\n" +
 	"\x12InstallCertificate\x12-.trustpool.agent.v1.InstallCertificateRequest\x1a..trustpool.agent.v1.InstallCertificateResponse\x12U\n" +
-	"\bRotateAK\x12#.trustpool.agent.v1.RotateAKRequest\x1a$.trustpool.agent.v1.RotateAKResponse\x12U\n" +
+	"\bRotateAK\x12#.trustpool.agent.v1.RotateAKRequest\x1a$.trustpool.agent.v1.RotateAKResponse\x12\x85\x01\n" +
+	"\x18GetTLSCertificateRequest\x123.trustpool.agent.v1.GetTLSCertificateRequestRequest\x1a4.trustpool.agent.v1.GetTLSCertificateRequestResponse\x12U\n" +
 	"\bCommitAK\x12#.trustpool.agent.v1.CommitAKRequest\x1a$.trustpool.agent.v1.CommitAKResponse\x12^\n" +
 	"\vReprovision\x12&.trustpool.agent.v1.ReprovisionRequest\x1a'.trustpool.agent.v1.ReprovisionResponseBAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
@@ -871,43 +1119,51 @@ func file_trustpool_agent_v1_enrollment_proto_rawDescGZIP() []byte {
 	return file_trustpool_agent_v1_enrollment_proto_rawDescData
 }
 
-var file_trustpool_agent_v1_enrollment_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_trustpool_agent_v1_enrollment_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_trustpool_agent_v1_enrollment_proto_goTypes = []any{
-	(*GetIdentityRequest)(nil),         // 0: trustpool.agent.v1.GetIdentityRequest
-	(*GetIdentityResponse)(nil),        // 1: trustpool.agent.v1.GetIdentityResponse
-	(*EndorsementKey)(nil),             // 2: trustpool.agent.v1.EndorsementKey
-	(*AttestationKey)(nil),             // 3: trustpool.agent.v1.AttestationKey
-	(*ActivateCredentialRequest)(nil),  // 4: trustpool.agent.v1.ActivateCredentialRequest
-	(*ActivateCredentialResponse)(nil), // 5: trustpool.agent.v1.ActivateCredentialResponse
-	(*InstallCertificateRequest)(nil),  // 6: trustpool.agent.v1.InstallCertificateRequest
-	(*InstallCertificateResponse)(nil), // 7: trustpool.agent.v1.InstallCertificateResponse
-	(*RotateAKRequest)(nil),            // 8: trustpool.agent.v1.RotateAKRequest
-	(*RotateAKResponse)(nil),           // 9: trustpool.agent.v1.RotateAKResponse
-	(*CommitAKRequest)(nil),            // 10: trustpool.agent.v1.CommitAKRequest
-	(*CommitAKResponse)(nil),           // 11: trustpool.agent.v1.CommitAKResponse
-	(*ReprovisionRequest)(nil),         // 12: trustpool.agent.v1.ReprovisionRequest
-	(*ReprovisionResponse)(nil),        // 13: trustpool.agent.v1.ReprovisionResponse
+	(*GetIdentityRequest)(nil),               // 0: trustpool.agent.v1.GetIdentityRequest
+	(*GetIdentityResponse)(nil),              // 1: trustpool.agent.v1.GetIdentityResponse
+	(*EndorsementKey)(nil),                   // 2: trustpool.agent.v1.EndorsementKey
+	(*AttestationKey)(nil),                   // 3: trustpool.agent.v1.AttestationKey
+	(*TlsKey)(nil),                           // 4: trustpool.agent.v1.TlsKey
+	(*TlsKeyCertification)(nil),              // 5: trustpool.agent.v1.TlsKeyCertification
+	(*ActivateCredentialRequest)(nil),        // 6: trustpool.agent.v1.ActivateCredentialRequest
+	(*ActivateCredentialResponse)(nil),       // 7: trustpool.agent.v1.ActivateCredentialResponse
+	(*InstallCertificateRequest)(nil),        // 8: trustpool.agent.v1.InstallCertificateRequest
+	(*InstallCertificateResponse)(nil),       // 9: trustpool.agent.v1.InstallCertificateResponse
+	(*RotateAKRequest)(nil),                  // 10: trustpool.agent.v1.RotateAKRequest
+	(*RotateAKResponse)(nil),                 // 11: trustpool.agent.v1.RotateAKResponse
+	(*GetTLSCertificateRequestRequest)(nil),  // 12: trustpool.agent.v1.GetTLSCertificateRequestRequest
+	(*GetTLSCertificateRequestResponse)(nil), // 13: trustpool.agent.v1.GetTLSCertificateRequestResponse
+	(*CommitAKRequest)(nil),                  // 14: trustpool.agent.v1.CommitAKRequest
+	(*CommitAKResponse)(nil),                 // 15: trustpool.agent.v1.CommitAKResponse
+	(*ReprovisionRequest)(nil),               // 16: trustpool.agent.v1.ReprovisionRequest
+	(*ReprovisionResponse)(nil),              // 17: trustpool.agent.v1.ReprovisionResponse
 }
 var file_trustpool_agent_v1_enrollment_proto_depIdxs = []int32{
 	2,  // 0: trustpool.agent.v1.GetIdentityResponse.endorsement_keys:type_name -> trustpool.agent.v1.EndorsementKey
 	3,  // 1: trustpool.agent.v1.GetIdentityResponse.attestation_keys:type_name -> trustpool.agent.v1.AttestationKey
-	0,  // 2: trustpool.agent.v1.EnrollmentService.GetIdentity:input_type -> trustpool.agent.v1.GetIdentityRequest
-	4,  // 3: trustpool.agent.v1.EnrollmentService.ActivateCredential:input_type -> trustpool.agent.v1.ActivateCredentialRequest
-	6,  // 4: trustpool.agent.v1.EnrollmentService.InstallCertificate:input_type -> trustpool.agent.v1.InstallCertificateRequest
-	8,  // 5: trustpool.agent.v1.EnrollmentService.RotateAK:input_type -> trustpool.agent.v1.RotateAKRequest
-	10, // 6: trustpool.agent.v1.EnrollmentService.CommitAK:input_type -> trustpool.agent.v1.CommitAKRequest
-	12, // 7: trustpool.agent.v1.EnrollmentService.Reprovision:input_type -> trustpool.agent.v1.ReprovisionRequest
-	1,  // 8: trustpool.agent.v1.EnrollmentService.GetIdentity:output_type -> trustpool.agent.v1.GetIdentityResponse
-	5,  // 9: trustpool.agent.v1.EnrollmentService.ActivateCredential:output_type -> trustpool.agent.v1.ActivateCredentialResponse
-	7,  // 10: trustpool.agent.v1.EnrollmentService.InstallCertificate:output_type -> trustpool.agent.v1.InstallCertificateResponse
-	9,  // 11: trustpool.agent.v1.EnrollmentService.RotateAK:output_type -> trustpool.agent.v1.RotateAKResponse
-	11, // 12: trustpool.agent.v1.EnrollmentService.CommitAK:output_type -> trustpool.agent.v1.CommitAKResponse
-	13, // 13: trustpool.agent.v1.EnrollmentService.Reprovision:output_type -> trustpool.agent.v1.ReprovisionResponse
-	8,  // [8:14] is the sub-list for method output_type
-	2,  // [2:8] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	4,  // 2: trustpool.agent.v1.GetIdentityResponse.tls_key:type_name -> trustpool.agent.v1.TlsKey
+	5,  // 3: trustpool.agent.v1.TlsKey.certifications:type_name -> trustpool.agent.v1.TlsKeyCertification
+	0,  // 4: trustpool.agent.v1.EnrollmentService.GetIdentity:input_type -> trustpool.agent.v1.GetIdentityRequest
+	6,  // 5: trustpool.agent.v1.EnrollmentService.ActivateCredential:input_type -> trustpool.agent.v1.ActivateCredentialRequest
+	8,  // 6: trustpool.agent.v1.EnrollmentService.InstallCertificate:input_type -> trustpool.agent.v1.InstallCertificateRequest
+	10, // 7: trustpool.agent.v1.EnrollmentService.RotateAK:input_type -> trustpool.agent.v1.RotateAKRequest
+	12, // 8: trustpool.agent.v1.EnrollmentService.GetTLSCertificateRequest:input_type -> trustpool.agent.v1.GetTLSCertificateRequestRequest
+	14, // 9: trustpool.agent.v1.EnrollmentService.CommitAK:input_type -> trustpool.agent.v1.CommitAKRequest
+	16, // 10: trustpool.agent.v1.EnrollmentService.Reprovision:input_type -> trustpool.agent.v1.ReprovisionRequest
+	1,  // 11: trustpool.agent.v1.EnrollmentService.GetIdentity:output_type -> trustpool.agent.v1.GetIdentityResponse
+	7,  // 12: trustpool.agent.v1.EnrollmentService.ActivateCredential:output_type -> trustpool.agent.v1.ActivateCredentialResponse
+	9,  // 13: trustpool.agent.v1.EnrollmentService.InstallCertificate:output_type -> trustpool.agent.v1.InstallCertificateResponse
+	11, // 14: trustpool.agent.v1.EnrollmentService.RotateAK:output_type -> trustpool.agent.v1.RotateAKResponse
+	13, // 15: trustpool.agent.v1.EnrollmentService.GetTLSCertificateRequest:output_type -> trustpool.agent.v1.GetTLSCertificateRequestResponse
+	15, // 16: trustpool.agent.v1.EnrollmentService.CommitAK:output_type -> trustpool.agent.v1.CommitAKResponse
+	17, // 17: trustpool.agent.v1.EnrollmentService.Reprovision:output_type -> trustpool.agent.v1.ReprovisionResponse
+	11, // [11:18] is the sub-list for method output_type
+	4,  // [4:11] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_trustpool_agent_v1_enrollment_proto_init() }
@@ -921,7 +1177,7 @@ func file_trustpool_agent_v1_enrollment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trustpool_agent_v1_enrollment_proto_rawDesc), len(file_trustpool_agent_v1_enrollment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

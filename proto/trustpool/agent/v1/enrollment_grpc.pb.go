@@ -19,12 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EnrollmentService_GetIdentity_FullMethodName        = "/trustpool.agent.v1.EnrollmentService/GetIdentity"
-	EnrollmentService_ActivateCredential_FullMethodName = "/trustpool.agent.v1.EnrollmentService/ActivateCredential"
-	EnrollmentService_InstallCertificate_FullMethodName = "/trustpool.agent.v1.EnrollmentService/InstallCertificate"
-	EnrollmentService_RotateAK_FullMethodName           = "/trustpool.agent.v1.EnrollmentService/RotateAK"
-	EnrollmentService_CommitAK_FullMethodName           = "/trustpool.agent.v1.EnrollmentService/CommitAK"
-	EnrollmentService_Reprovision_FullMethodName        = "/trustpool.agent.v1.EnrollmentService/Reprovision"
+	EnrollmentService_GetIdentity_FullMethodName              = "/trustpool.agent.v1.EnrollmentService/GetIdentity"
+	EnrollmentService_ActivateCredential_FullMethodName       = "/trustpool.agent.v1.EnrollmentService/ActivateCredential"
+	EnrollmentService_InstallCertificate_FullMethodName       = "/trustpool.agent.v1.EnrollmentService/InstallCertificate"
+	EnrollmentService_RotateAK_FullMethodName                 = "/trustpool.agent.v1.EnrollmentService/RotateAK"
+	EnrollmentService_GetTLSCertificateRequest_FullMethodName = "/trustpool.agent.v1.EnrollmentService/GetTLSCertificateRequest"
+	EnrollmentService_CommitAK_FullMethodName                 = "/trustpool.agent.v1.EnrollmentService/CommitAK"
+	EnrollmentService_Reprovision_FullMethodName              = "/trustpool.agent.v1.EnrollmentService/Reprovision"
 )
 
 // EnrollmentServiceClient is the client API for EnrollmentService service.
@@ -44,6 +45,8 @@ type EnrollmentServiceClient interface {
 	InstallCertificate(ctx context.Context, in *InstallCertificateRequest, opts ...grpc.CallOption) (*InstallCertificateResponse, error)
 	// RotateAK makes the next AK and keeps the present one until CommitAK; one rotation is pending at a time, asking again gives the same pending AK. Needs the role "admin".
 	RotateAK(ctx context.Context, in *RotateAKRequest, opts ...grpc.CallOption) (*RotateAKResponse, error)
+	// GetTLSCertificateRequest gives a request for a certificate of the server's key in the TPM (tls.key: tpm). Needs the role "admin".
+	GetTLSCertificateRequest(ctx context.Context, in *GetTLSCertificateRequestRequest, opts ...grpc.CallOption) (*GetTLSCertificateRequestResponse, error)
 	// CommitAK ends a rotation: quotes are signed by the new AK, the old one is removed from its handle. Needs the role "admin".
 	CommitAK(ctx context.Context, in *CommitAKRequest, opts ...grpc.CallOption) (*CommitAKResponse, error)
 	// Reprovision forgets what was recorded of the AK and takes the one that this TPM has, as on a new host: the way out of AK_INVALIDATED after a TPM was replaced. The node has
@@ -99,6 +102,16 @@ func (c *enrollmentServiceClient) RotateAK(ctx context.Context, in *RotateAKRequ
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) GetTLSCertificateRequest(ctx context.Context, in *GetTLSCertificateRequestRequest, opts ...grpc.CallOption) (*GetTLSCertificateRequestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTLSCertificateRequestResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_GetTLSCertificateRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) CommitAK(ctx context.Context, in *CommitAKRequest, opts ...grpc.CallOption) (*CommitAKResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CommitAKResponse)
@@ -136,6 +149,8 @@ type EnrollmentServiceServer interface {
 	InstallCertificate(context.Context, *InstallCertificateRequest) (*InstallCertificateResponse, error)
 	// RotateAK makes the next AK and keeps the present one until CommitAK; one rotation is pending at a time, asking again gives the same pending AK. Needs the role "admin".
 	RotateAK(context.Context, *RotateAKRequest) (*RotateAKResponse, error)
+	// GetTLSCertificateRequest gives a request for a certificate of the server's key in the TPM (tls.key: tpm). Needs the role "admin".
+	GetTLSCertificateRequest(context.Context, *GetTLSCertificateRequestRequest) (*GetTLSCertificateRequestResponse, error)
 	// CommitAK ends a rotation: quotes are signed by the new AK, the old one is removed from its handle. Needs the role "admin".
 	CommitAK(context.Context, *CommitAKRequest) (*CommitAKResponse, error)
 	// Reprovision forgets what was recorded of the AK and takes the one that this TPM has, as on a new host: the way out of AK_INVALIDATED after a TPM was replaced. The node has
@@ -162,6 +177,9 @@ func (UnimplementedEnrollmentServiceServer) InstallCertificate(context.Context, 
 }
 func (UnimplementedEnrollmentServiceServer) RotateAK(context.Context, *RotateAKRequest) (*RotateAKResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateAK not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) GetTLSCertificateRequest(context.Context, *GetTLSCertificateRequestRequest) (*GetTLSCertificateRequestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTLSCertificateRequest not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) CommitAK(context.Context, *CommitAKRequest) (*CommitAKResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CommitAK not implemented")
@@ -262,6 +280,24 @@ func _EnrollmentService_RotateAK_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_GetTLSCertificateRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTLSCertificateRequestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).GetTLSCertificateRequest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_GetTLSCertificateRequest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).GetTLSCertificateRequest(ctx, req.(*GetTLSCertificateRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_CommitAK_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CommitAKRequest)
 	if err := dec(in); err != nil {
@@ -320,6 +356,10 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateAK",
 			Handler:    _EnrollmentService_RotateAK_Handler,
+		},
+		{
+			MethodName: "GetTLSCertificateRequest",
+			Handler:    _EnrollmentService_GetTLSCertificateRequest_Handler,
 		},
 		{
 			MethodName: "CommitAK",

@@ -96,6 +96,10 @@ const (
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 33
 	// RESOURCE_EXHAUSTED: this caller has as many calls under way as it may.
 	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 34
+	// FAILED_PRECONDITION: the server's TLS key is not in the TPM, or the one in the TPM can't be used; the node's operator finds the reason in the log.
+	ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE ErrorReason = 35
+	// INVALID_ARGUMENT: a subject alternative name can't be in a certificate.
+	ErrorReason_ERROR_REASON_SAN_INVALID ErrorReason = 36
 )
 
 // Enum value maps for ErrorReason.
@@ -136,6 +140,8 @@ var (
 		32: "ERROR_REASON_BINDING_UNAVAILABLE",
 		33: "ERROR_REASON_RATE_LIMITED",
 		34: "ERROR_REASON_TOO_MANY_CALLS",
+		35: "ERROR_REASON_TLS_KEY_UNAVAILABLE",
+		36: "ERROR_REASON_SAN_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -173,6 +179,8 @@ var (
 		"ERROR_REASON_BINDING_UNAVAILABLE":   32,
 		"ERROR_REASON_RATE_LIMITED":          33,
 		"ERROR_REASON_TOO_MANY_CALLS":        34,
+		"ERROR_REASON_TLS_KEY_UNAVAILABLE":   35,
+		"ERROR_REASON_SAN_INVALID":           36,
 	}
 )
 
@@ -207,7 +215,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\x94\t\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xd8\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -244,7 +252,9 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	" ERROR_REASON_CERTIFICATE_INVALID\x10\x1f\x12$\n" +
 	" ERROR_REASON_BINDING_UNAVAILABLE\x10 \x12\x1d\n" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10!\x12\x1f\n" +
-	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\"BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\"\x12$\n" +
+	" ERROR_REASON_TLS_KEY_UNAVAILABLE\x10#\x12\x1c\n" +
+	"\x18ERROR_REASON_SAN_INVALID\x10$BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once
