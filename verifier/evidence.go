@@ -33,6 +33,8 @@ type Evidence struct {
 	// Nonce is what the collector says it asked with; empty if it does not say. It has to be the signed one, but it never makes evidence fresh: only
 	// Policy.Nonce does.
 	Nonce []byte
+	// Binding is what the asking end knows of a bound challenge; nil for a quote that was asked for with the bare nonce.
+	Binding *Binding
 	// Logs are the node's event logs.
 	Logs []Log
 	// Hints is what the agent said beside the evidence, for people. No key signs it and no check sees it.

@@ -70,6 +70,9 @@ const (
 	BindUnspecified BindMode = iota
 	// BindRaw demands the nonce itself, byte for byte. It does not prove over which connection the quote was asked for.
 	BindRaw
+	// BindBound demands a digest over nonce, TLS connection, AK and logs (see Binding). It proves that an honest agent on the machine of this AK saw this
+	// connection; whoever may use that machine's TPM can sign any value.
+	BindBound
 )
 
 // String gives the mode's name.
@@ -79,17 +82,11 @@ func (m BindMode) String() string {
 		return "unspecified"
 	case BindRaw:
 		return "raw"
+	case BindBound:
+		return "bound"
 	default:
 		return fmt.Sprintf("BindMode(%d)", uint8(m))
 	}
-}
-
-// extraData returns what the TPM has to have signed as extraData for this nonce.
-func (m BindMode) extraData(nonce []byte) ([]byte, error) {
-	if m != BindRaw {
-		return nil, fmt.Errorf("policy's bind mode is %s: choose raw", m)
-	}
-	return nonce, nil
 }
 
 // selection returns the selection in force with each bank's PCRs in rising order.

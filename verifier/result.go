@@ -149,6 +149,8 @@ type Result struct {
 	// DifferencesOmitted counts what the list leaves out.
 	Differences        []Difference `json:"differences,omitempty"`
 	DifferencesOmitted int          `json:"differences_omitted,omitempty"`
+	// BindMode is the policy's: raw says nothing of the connection that the quote was asked for on.
+	BindMode string `json:"bind_mode"`
 	// AKName is the Name of the evidence's AK (Part 1, 16); empty if the AK does not parse, or is known by its key alone.
 	AKName Hex `json:"ak_name,omitempty"`
 	// AKKey is the key itself, a PKIX SubjectPublicKeyInfo in DER.

@@ -171,5 +171,5 @@ func ExampleVerify() {
 	// A forgotten field refuses: here the whole policy.
 	r := verifier.Verify(verifier.Evidence{}, verifier.Policy{})
 	fmt.Println(r)
-	// Output: could not judge: policy's bind mode is unspecified: choose raw
+	// Output: could not judge: policy's bind mode is unspecified: choose bound or raw
 }

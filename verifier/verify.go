@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -160,7 +161,7 @@ func (e *exam) verdict() Verdict {
 }
 
 func (e *exam) result() Result {
-	r := Result{Verdict: e.verdict(), Checks: e.checks, EKBinding: e.pin.Binding, Hints: maps.Clone(e.ev.Hints)}
+	r := Result{Verdict: e.verdict(), Checks: e.checks, BindMode: e.policy.BindMode.String(), EKBinding: e.pin.Binding, Hints: maps.Clone(e.ev.Hints)}
 	r.addDifferences(e.differences)
 	if e.ak != nil {
 		r.AKName, r.AKKey = e.ak.name, e.ak.spki
@@ -191,8 +192,8 @@ func compare(expected, got []byte, format string, args ...any) error {
 }
 
 func (e *exam) checkPolicy() (err error) {
-	if _, err := e.policy.BindMode.extraData(nil); err != nil {
-		return err
+	if m := e.policy.BindMode; m != BindRaw && m != BindBound {
+		return fmt.Errorf("policy's bind mode is %s: choose bound or raw", m)
 	}
 	if e.policy.AKIssuers != nil && e.policy.At.IsZero() {
 		return errors.New("policy's AKIssuers: there is no time At at which certificates have to be valid")
@@ -255,9 +256,15 @@ func (e *exam) checkNonce() error {
 }
 
 func (e *exam) compareNonce(nonce []byte, detail string) error {
-	want, err := e.policy.BindMode.extraData(nonce)
+	want, err := e.extraData(nonce)
 	if err != nil {
 		return err
+	}
+	if e.policy.BindMode == BindBound {
+		detail = "TLS ends before the agent, or the quote was relayed: it binds another connection, nonce, AK or list of logs than the caller's"
+		if len(nonce) > 0 && bytes.Equal(nonce, e.quoted.ExtraData.Buffer) {
+			detail = "the bare nonce was signed where a bound quote was asked for"
+		}
 	}
 	return compare(want, e.quoted.ExtraData.Buffer, "%s", detail)
 }

@@ -27,6 +27,7 @@ type connection struct {
 	key        string
 	serverName string
 	timeout    time.Duration
+	raw        bool
 }
 
 func (c *connection) register(cmd *cobra.Command) {
@@ -38,6 +39,19 @@ func (c *connection) register(cmd *cobra.Command) {
 	flags.StringVar(&c.key, "key", "", "PEM `file` with the client certificate's key")
 	flags.StringVar(&c.serverName, "server-name", "", "`name` in the node's certificate (default: the host in --address)")
 	flags.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for the node")
+}
+
+// registerRaw is for commands that ask for a quote.
+func (c *connection) registerRaw(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.raw, "raw", false, "have the bare nonce signed, not bound to the TLS connection: for unix sockets, and tools that need it")
+}
+
+// bindMode is what the flags ask for.
+func (c *connection) bindMode() verifier.BindMode {
+	if c.raw {
+		return verifier.BindRaw
+	}
+	return verifier.BindBound
 }
 
 // challenge asks the node for a quote over nonce, with all its logs.
@@ -61,7 +75,7 @@ func (c *connection) challenge(ctx context.Context, nonce []byte, selection []ve
 	progress := newProgress(out)
 	defer progress.clear()
 	return agent.Quote(ctx, client.QuoteOptions{
-		Nonce: nonce, Selection: selection, WantLogs: capabilities.GetLogSources(), Progress: progress.show,
+		Nonce: nonce, Raw: c.raw, Selection: selection, WantLogs: capabilities.GetLogSources(), Progress: progress.show,
 	})
 }
 

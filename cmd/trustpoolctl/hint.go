@@ -33,7 +33,11 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[daemon.UsageError](err); ok {
 		return "See the command's --help."
 	}
-	if client.Reason(err) != agentv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+	switch client.Reason(err) {
+	case agentv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+	case agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE:
+		return "Ask by --address host:port, or say --raw if a quote that may have been relayed will do."
+	default:
 		return ""
 	}
 	return connectionHint(status.Code(err), err.Error())

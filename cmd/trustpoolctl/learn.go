@@ -45,6 +45,7 @@ With a folder it learns from the evidence in there, of the PCRs that --pcrs name
 		RunE: func(cmd *cobra.Command, args []string) error { return learn(cmd.Context(), flags, args, out) },
 	}
 	flags.connection.register(cmd)
+	flags.registerRaw(cmd)
 	flags.folder.register(cmd)
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to learn, banks joined by +")
 	cmd.Flags().StringVar(&flags.out, "out", "", "write the known-good values to this `file`")
@@ -60,7 +61,7 @@ func learn(ctx context.Context, flags learnFlags, args []string, out *output) er
 	if err := checkTarget(flags.out, flags.force); err != nil {
 		return err
 	}
-	policy := verifier.Policy{BindMode: verifier.BindRaw, Selection: selection}
+	policy := verifier.Policy{BindMode: flags.bindMode(), Selection: selection}
 	if empty := verifier.Verify(verifier.Evidence{}, policy); empty.Verdict == verifier.CouldNotJudge {
 		return usagef("--pcrs: %s", empty.Check(verifier.CheckPolicy).Detail)
 	}
@@ -110,6 +111,9 @@ func (f *learnFlags) evidence(ctx context.Context, args []string, policy *verifi
 }
 
 func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *output) (verifier.Evidence, error) {
+	if f.raw {
+		return verifier.Evidence{}, usagef("--raw is for a node: evidence in a folder says how it was asked for")
+	}
 	if f.address != "" {
 		return verifier.Evidence{}, usagef("give --address or a folder, not both")
 	}
@@ -123,6 +127,7 @@ func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *out
 	if err != nil {
 		return verifier.Evidence{}, fmt.Errorf("could not learn: %w", err)
 	}
+	policy.BindMode = savedMode(ev)
 	return ev, nil
 }
 

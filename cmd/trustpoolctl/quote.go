@@ -30,7 +30,7 @@ judges nothing against known-good values: a whole quote may come from any TPM wi
 --out keeps the evidence in a folder that tpm2_checkquote reads (quote.msg, quote.sig, quote.pcrs, ak.pem) and that verify
 judges later. Keep the nonce somewhere else: only with a nonce of your own does verify know that a quote is fresh.`,
 		Example: `  trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool
-  trustpoolctl quote --address unix:///run/trustpool-agent/agent.sock --pcrs sha256:17,18,19+sha384:17
+  trustpoolctl quote --address unix:///run/trustpool-agent/agent.sock --raw --pcrs sha256:17,18,19+sha384:17
   trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool --out evidence --json`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,6 +38,7 @@ judges later. Keep the nonce somewhere else: only with a nonce of your own does 
 		},
 	}
 	flags.register(cmd)
+	flags.registerRaw(cmd)
 	cmd.Flags().StringVar(&flags.nonce, "nonce", "", "ask with this nonce, in `hex` (default: 32 random bytes)")
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to sign, banks joined by +")
 	cmd.Flags().StringVar(&flags.out, "out", "", "keep the evidence in this new `folder`")
@@ -67,7 +68,7 @@ func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) er
 		}
 	}
 
-	view := newQuoteView(reply, selection)
+	view := newQuoteView(reply, selection, flags.bindMode())
 	view.Address, view.SavedTo = flags.address, flags.out
 	if err := out.print(view, view.text); err != nil {
 		return err

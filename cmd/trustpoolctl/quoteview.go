@@ -67,10 +67,10 @@ func wholeChecks() []verifier.CheckName {
 	}
 }
 
-func newQuoteView(reply client.Reply, selection []verifier.Selection) *quoteView {
+func newQuoteView(reply client.Reply, selection []verifier.Selection, mode verifier.BindMode) *quoteView {
 	ev := reply.Evidence
 	// Without known-good values the verdict always is a refusal; what counts are the checks that need none.
-	result := verifier.Verify(ev, verifier.Policy{Nonce: ev.Nonce, BindMode: verifier.BindRaw, Selection: selection})
+	result := verifier.Verify(ev, verifier.Policy{Nonce: ev.Nonce, BindMode: mode, Selection: selection})
 	view := &quoteView{
 		Nonce:    ev.Nonce,
 		Whole:    true,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -50,7 +51,7 @@ func rotate(ctx context.Context, where connection, path string, out *output) err
 
 	var view *enrollView
 	err = where.ask(ctx, func(ctx context.Context, agent *client.Client) error {
-		view, err = rotateBy(ctx, agent, record, path)
+		view, err = rotateBy(ctx, agent, record, path, strings.HasPrefix(where.address, "unix:"))
 		return err
 	})
 	if err != nil {
@@ -67,7 +68,7 @@ func rotate(ctx context.Context, where connection, path string, out *output) err
 }
 
 // rotateBy does each step only after the one that makes up for its loss.
-func rotateBy(ctx context.Context, agent *client.Client, record verifier.NodeRecord, path string) (*enrollView, error) {
+func rotateBy(ctx context.Context, agent *client.Client, record verifier.NodeRecord, path string, local bool) (*enrollView, error) {
 	next, err := agent.RotateAK(ctx)
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func rotateBy(ctx context.Context, agent *client.Client, record verifier.NodeRec
 	if err != nil {
 		return nil, err
 	}
-	if err := quoteBy(ctx, agent, only); err != nil {
+	if err := quoteBy(ctx, agent, only, local); err != nil {
 		return nil, err
 	}
 	if err := agent.CommitAK(ctx, next); err != nil {
@@ -102,17 +103,22 @@ func rotateBy(ctx context.Context, agent *client.Client, record verifier.NodeRec
 }
 
 // quoteBy has the one AK of the record sign a quote. What the quote says of the launch is not judged: it is the key that has to prove itself.
-func quoteBy(ctx context.Context, agent *client.Client, record verifier.NodeRecord) error {
+func quoteBy(ctx context.Context, agent *client.Client, record verifier.NodeRecord, local bool) error {
 	nonce, err := freshNonce()
 	if err != nil {
 		return err
 	}
-	reply, err := agent.Quote(ctx, client.QuoteOptions{Nonce: nonce, AKName: record.AKs[0].Name})
+	// At the host itself there is no connection to bind to, and nobody in between.
+	mode := verifier.BindBound
+	if local {
+		mode = verifier.BindRaw
+	}
+	reply, err := agent.Quote(ctx, client.QuoteOptions{Nonce: nonce, Raw: local, AKName: record.AKs[0].Name})
 	if err != nil {
 		return err
 	}
 
-	result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Node: &record})
+	result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: mode, Node: &record})
 	for _, name := range []verifier.CheckName{
 		verifier.CheckMagic, verifier.CheckType, verifier.CheckAKPinned, verifier.CheckAKAttributes, verifier.CheckSignature,
 		verifier.CheckQualifiedSigner, verifier.CheckNonce, verifier.CheckPCRDigest, verifier.CheckFreshness,

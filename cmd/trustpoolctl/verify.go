@@ -51,6 +51,7 @@ attestation key of that node, and keys in the known-good file do not count; with
 		},
 	}
 	flags.connection.register(cmd)
+	flags.registerRaw(cmd)
 	flags.folder.register(cmd)
 	cmd.Flags().StringVar(&flags.knownGood, "known-good", "", "`file` with known-good values, see learn")
 	cmd.Flags().StringVar(&flags.node, "node", "", "the node's record, a `file` that enroll wrote")
@@ -99,7 +100,7 @@ func (f *verifyFlags) policy() (verifier.Policy, error) {
 	if err != nil {
 		return verifier.Policy{}, fmt.Errorf("could not judge by %s: %w", f.knownGood, err)
 	}
-	policy := verifier.Policy{BindMode: verifier.BindRaw, KnownGood: knownGood, Selection: knownGood.Selection()}
+	policy := verifier.Policy{BindMode: f.bindMode(), KnownGood: knownGood, Selection: knownGood.Selection()}
 	return policy, f.readKeys(&policy)
 }
 

@@ -10,6 +10,9 @@ import (
 
 // verifySaved judges the evidence in dir. The nonce in there is never the caller's own.
 func verifySaved(flags verifyFlags, dir string, out *output) error {
+	if flags.raw {
+		return usagef("--raw is for a node: evidence in a folder says how it was asked for")
+	}
 	if flags.address != "" {
 		return usagef("give --address or a folder, not both")
 	}
@@ -28,7 +31,16 @@ func verifySaved(flags verifyFlags, dir string, out *output) error {
 	if err != nil {
 		return fmt.Errorf("could not judge: %w", err)
 	}
+	policy.BindMode = savedMode(evidence)
 	return judge(dir, evidence, policy, out)
+}
+
+// savedMode takes the mode that the evidence was asked for in: over which connection that was is the collector's word either way.
+func savedMode(evidence verifier.Evidence) verifier.BindMode {
+	if evidence.Binding != nil {
+		return verifier.BindBound
+	}
+	return verifier.BindRaw
 }
 
 // refuseUnread is for evidence that is not as it was written, so that there is nothing to check.

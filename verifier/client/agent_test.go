@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/trustpool/trustpool/agent"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/pki"
 	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
@@ -31,29 +33,38 @@ func (kept) Close() error { return nil }
 func dialAgent(t *testing.T, more ...agent.LogConfig) (*client.Client, []byte) {
 	t.Helper()
 
+	node := startNode(t, more...)
+	return node.dial(t, node.address), node.log
+}
+
+// startNode runs a real agent on a simulated node.
+func startNode(t *testing.T, more ...agent.LogConfig) realNode {
+	t.Helper()
+
 	node := tpmsimtest.Start(t, tpmsim.Options{})
 	log := filepath.Join(t.TempDir(), "txt.log")
 	if err := os.WriteFile(log, node.EventLog(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "client") // t.TempDir is too long for the path of a socket
+	ca, err := pki.New("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket, err := net.Listen("unix", filepath.Join(dir, "agent.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := listenTCP(t)
 
 	config := agent.DefaultConfig()
 	config.StateDir = t.TempDir()
+	config.Clients = []agent.ClientRule{{SAN: []string{"dns:" + caller}, Roles: agent.Roles()}}
 	config.Logs = agent.LogsConfig{Files: append([]agent.LogConfig{{Source: "txt", Path: log}}, more...)}
 	a, err := agent.New(config, agent.Deps{
 		Logger:     slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewRegistry(),
 		OpenTPM:    func() (transport.TPMCloser, error) { return kept{node}, nil },
-		Unix:       socket,
+		TCP:        listener,
+		TLS: &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{issue(t, ca, pki.Leaf{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"node.example"}, Server: true})},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,12 +79,52 @@ func dialAgent(t *testing.T, more ...agent.LogConfig) (*client.Client, []byte) {
 		}
 	})
 
-	c, err := client.Dial(client.Options{Address: "unix://" + socket.Addr().String()})
+	return realNode{address: listener.Addr().String(), ca: ca, log: node.EventLog()}
+}
+
+// realNode is where a real agent runs, and who may call it.
+type realNode struct {
+	address string
+	ca      *pki.CA
+	log     []byte
+}
+
+// caller is the name in the certificate of whoever may do everything.
+const caller = "caller.example"
+
+// dial connects to an address with the caller's certificate.
+func (n realNode) dial(t *testing.T, address string) *client.Client {
+	t.Helper()
+
+	c, err := client.Dial(client.Options{Address: address, TLS: &tls.Config{
+		RootCAs: n.ca.Pool(), Certificates: []tls.Certificate{issue(t, n.ca, pki.Leaf{DNSNames: []string{caller}, Client: true})},
+		MinVersion: tls.VersionTLS13,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	return c, node.EventLog()
+	return c
+}
+
+func issue(t *testing.T, ca *pki.CA, leaf pki.Leaf) tls.Certificate {
+	t.Helper()
+
+	pair, err := ca.Issue(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair.Certificate
+}
+
+func listenTCP(t *testing.T) net.Listener {
+	t.Helper()
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
 }
 
 func TestARealAgentsEvidence(t *testing.T) {
@@ -116,7 +167,7 @@ func TestARealAgentsEvidence(t *testing.T) {
 				t.Errorf("logs (-want +got):\n%s", diff)
 			}
 
-			result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Selection: opts.Selection})
+			result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindBound, Selection: opts.Selection})
 			for _, check := range []verifier.CheckName{verifier.CheckSignature, verifier.CheckNonce, verifier.CheckSelection, verifier.CheckPCRDigest} {
 				if got := result.Check(check); got.Outcome != verifier.Passed {
 					t.Errorf("check %s: %s, %s", check, got.Outcome, got.Detail)

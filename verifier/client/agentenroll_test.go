@@ -44,7 +44,7 @@ func TestARealAgentIsEnrolled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindRaw, Node: &both})
+		result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: nonce, BindMode: verifier.BindBound, Node: &both})
 		if string(result.AKName) != string(key.Name) || result.Check(verifier.CheckAKPinned).Outcome != verifier.Passed || result.Check(verifier.CheckSignature).Outcome != verifier.Passed {
 			t.Errorf("signed by %x, want %x; checks %v", result.AKName, key.Name, result.Checks)
 		}

@@ -31,7 +31,7 @@ func refusedQuote(t *testing.T, refusal error) error {
 	t.Helper()
 
 	c := dialNode(t, &hostileNode{quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return nil, refusal }})
-	_, err := c.Quote(t.Context(), QuoteOptions{})
+	_, err := c.Quote(t.Context(), QuoteOptions{Raw: true})
 	if err == nil {
 		t.Fatal("the refusal was lost")
 	}

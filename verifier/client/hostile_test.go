@@ -171,7 +171,7 @@ func TestQuoteRefusesWhatNoHonestNodeSends(t *testing.T) {
 			test.spoil(resp)
 			c := dialNode(t, &hostileNode{quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return resp, nil }})
 
-			reply, err := c.Quote(t.Context(), QuoteOptions{})
+			reply, err := c.Quote(t.Context(), QuoteOptions{Raw: true})
 			if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want ErrMalformed and %q", err, test.want)
 			}

@@ -173,7 +173,7 @@ func TestLargeLogsComeWithTheQuoteIfTheyAreWanted(t *testing.T) {
 	})
 
 	var steps []int
-	reply, err := c.Quote(t.Context(), QuoteOptions{WantLogs: []string{"big", "txt"}, Progress: func(_ LogReference, done int) { steps = append(steps, done) }})
+	reply, err := c.Quote(t.Context(), QuoteOptions{Raw: true, WantLogs: []string{"big", "txt"}, Progress: func(_ LogReference, done int) { steps = append(steps, done) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestLargeLogsComeWithTheQuoteIfTheyAreWanted(t *testing.T) {
 		t.Errorf("progress %v", steps)
 	}
 
-	if reply, err = c.Quote(t.Context(), QuoteOptions{WantLogs: []string{"txt"}}); err != nil || len(reply.Evidence.Logs) != 1 {
+	if reply, err = c.Quote(t.Context(), QuoteOptions{Raw: true, WantLogs: []string{"txt"}}); err != nil || len(reply.Evidence.Logs) != 1 {
 		t.Errorf("not wanted: %d logs, %v", len(reply.Evidence.Logs), err)
 	}
 }
@@ -214,7 +214,7 @@ func TestLargeLogsTogetherAreBounded(t *testing.T) {
 	digest := sha256.Sum256(resp.Logs[0].Content)
 	resp.Logs[0].Sha256 = digest[:]
 
-	_, err := c.Quote(t.Context(), QuoteOptions{WantLogs: []string{"a", "b"}})
+	_, err := c.Quote(t.Context(), QuoteOptions{Raw: true, WantLogs: []string{"a", "b"}})
 	if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "the logs together") || asked != 0 {
 		t.Errorf("asked %d times, %v", asked, err)
 	}

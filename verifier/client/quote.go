@@ -3,9 +3,15 @@ package client
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/verifier"
@@ -13,8 +19,11 @@ import (
 
 // QuoteOptions say what to ask for.
 type QuoteOptions struct {
-	// Nonce is signed byte for byte; NewNonce makes one. It is a RAW quote: extraData is the nonce.
+	// Nonce is what the quote answers; NewNonce makes one.
 	Nonce []byte
+	// Raw asks for a quote of the bare nonce, for tools that need that and for unix sockets; the agent grants it as a right of its own. Otherwise the quote is bound to this
+	// connection, which Evidence.Binding tells of.
+	Raw bool
 	// Selection names the PCRs to sign. Empty: SHA-256, PCR 17, 18 and 19, which the agent chooses.
 	Selection []verifier.Selection
 	// AKName is the Name of the AK that shall sign: the one in use, or the pending one of a rotation. Empty: the one in use.
@@ -65,12 +74,16 @@ func (r LogReference) FormatWord() string {
 // Quote challenges the node. An error with a Reason is the node's refusal; one with ErrMalformed in its chain is an answer that is no evidence; any other is
 // that of a node that could not be asked.
 func (c *Client) Quote(ctx context.Context, opts QuoteOptions) (Reply, error) {
-	resp, err := c.quotes.Quote(ctx, quoteRequest(opts))
+	var server peer.Peer
+	resp, err := c.quotes.Quote(ctx, quoteRequest(opts), grpc.Peer(&server))
 	if err != nil {
 		return Reply{}, fmt.Errorf("asking %s for a quote: %w", c.address, newCallError(err))
 	}
 
 	reply, err := newReply(resp, opts)
+	if err == nil && !opts.Raw {
+		reply.Evidence.Binding, err = newBinding(server, reply.Logs)
+	}
 	if err == nil {
 		err = c.fetchLogs(ctx, &reply, opts)
 	}
@@ -81,8 +94,29 @@ func (c *Client) Quote(ctx context.Context, opts QuoteOptions) (Reply, error) {
 	return reply, nil
 }
 
+// newBinding takes the channel binding from our own end of the connection that the answer came by (RFC 9266).
+func newBinding(server peer.Peer, logs []LogReference) (*verifier.Binding, error) {
+	info, ok := server.AuthInfo.(credentials.TLSInfo)
+	if !ok || info.State.Version != tls.VersionTLS13 {
+		return nil, errors.New("there is no TLS 1.3 connection that a quote could be bound to")
+	}
+	exporter, err := info.State.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	if err != nil {
+		return nil, fmt.Errorf("taking the channel binding: %w", err)
+	}
+
+	binding := &verifier.Binding{Exporter: exporter}
+	for _, l := range logs {
+		binding.Logs = append(binding.Logs, verifier.BoundLog{Source: l.Source, SHA256: l.SHA256})
+	}
+	return binding, nil
+}
+
 func quoteRequest(opts QuoteOptions) *agentv1.QuoteRequest {
-	req := &agentv1.QuoteRequest{Nonce: opts.Nonce, BindMode: agentv1.BindMode_BIND_MODE_RAW, AkName: opts.AKName}
+	req := &agentv1.QuoteRequest{Nonce: opts.Nonce, BindMode: agentv1.BindMode_BIND_MODE_BOUND, AkName: opts.AKName}
+	if opts.Raw {
+		req.BindMode = agentv1.BindMode_BIND_MODE_RAW
+	}
 
 	for _, sel := range opts.Selection {
 		wire := &agentv1.PcrSelection{HashAlgo: agentv1.HashAlgo(sel.Alg)}

@@ -22,7 +22,7 @@ func TestQuoteTakesAnswersAtTheBounds(t *testing.T) {
 	resp.Logs = append(resp.Logs, logOf(strings.Repeat("z", maxSource), make([]byte, maxLogBytes-len("a log"))))
 	c := dialNode(t, &hostileNode{quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return resp, nil }})
 
-	reply, err := c.Quote(t.Context(), QuoteOptions{Nonce: []byte("a nonce of my own")})
+	reply, err := c.Quote(t.Context(), QuoteOptions{Raw: true, Nonce: []byte("a nonce of my own")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestAnAnswerLargerThanAllBoundsTogetherIsNotRead(t *testing.T) {
 	resp.Hints.BootId = strings.Repeat("a", maxMessage)
 	c := dialNode(t, &hostileNode{quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return resp, nil }})
 
-	_, err := c.Quote(t.Context(), QuoteOptions{})
+	_, err := c.Quote(t.Context(), QuoteOptions{Raw: true})
 	if err == nil || errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "larger than max") {
 		t.Errorf("got %v", err)
 	}
@@ -62,6 +62,7 @@ func TestQuoteAsksForWhatItIsTold(t *testing.T) {
 	}})
 
 	_, err := c.Quote(t.Context(), QuoteOptions{
+		Raw:       true,
 		Nonce:     []byte("0123456789abcdef"),
 		Selection: []verifier.Selection{{Alg: eventlog.AlgSHA384, PCRs: []int{17, 18}}, {Alg: eventlog.AlgSHA1, PCRs: []int{0}}},
 		WantLogs:  []string{"firmware", "txt"},
@@ -113,7 +114,7 @@ func TestQuoteUsesTheCallersLogOnlyIfItIsTheNodes(t *testing.T) {
 				},
 			})
 
-			reply, err := c.Quote(t.Context(), QuoteOptions{KnownLogs: map[string][]byte{"txt": test.known}})
+			reply, err := c.Quote(t.Context(), QuoteOptions{Raw: true, KnownLogs: map[string][]byte{"txt": test.known}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +135,7 @@ func TestAnEmptyLogIsNoEvidence(t *testing.T) {
 	resp.Logs = []*agentv1.LogReference{logOf("txt", nil)}
 	c := dialNode(t, &hostileNode{quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return resp, nil }})
 
-	reply, err := c.Quote(t.Context(), QuoteOptions{WantLogs: []string{"txt"}, KnownLogs: map[string][]byte{"txt": nil}})
+	reply, err := c.Quote(t.Context(), QuoteOptions{Raw: true, WantLogs: []string{"txt"}, KnownLogs: map[string][]byte{"txt": nil}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestHintsHoldTheNodesWordsWithoutControlCharacters(t *testing.T) {
 	resp.Logs[0].Content = nil
 	c := dialNode(t, &hostileNode{quote: func(*agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) { return resp, nil }})
 
-	reply, err := c.Quote(t.Context(), QuoteOptions{})
+	reply, err := c.Quote(t.Context(), QuoteOptions{Raw: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func TestAnAnswerWithNothingInItIsTakenApart(t *testing.T) {
 		return &agentv1.QuoteResponse{PcrBanks: []*agentv1.PcrBank{{HashAlgo: 11}}}, nil
 	}})
 
-	if _, err := c.Quote(t.Context(), QuoteOptions{}); err != nil {
+	if _, err := c.Quote(t.Context(), QuoteOptions{Raw: true}); err != nil {
 		t.Errorf("an empty answer is the verifier's to refuse, got %v", err)
 	}
 }

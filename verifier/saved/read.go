@@ -141,12 +141,34 @@ func parseIndex(text []byte) (index, error) {
 		ix.PCRs = append(ix.PCRs, bank{Bank: b.String("bank"), PCRs: b.Ints("pcrs", maxPCR)})
 		b.Done()
 	}
+	if o.Has("binding") {
+		ix.Binding = parseBinding(o.Object("binding"))
+	}
 	ix.Hints = o.Texts("hints")
 	o.Done()
 	if err := o.Err(); err != nil {
 		return index{}, fmt.Errorf("%w: %w", ErrAltered, err)
 	}
 	return ix, nil
+}
+
+func parseBinding(o *strictjson.Object) *binding {
+	b := &binding{Exporter: parseHex(o, "exporter"), Logs: []boundLog{}}
+	for _, l := range o.Objects("logs") {
+		b.Logs = append(b.Logs, boundLog{Source: l.String("source"), SHA256: parseHex(l, "sha256")})
+		l.Done()
+	}
+	o.Done()
+	return b
+}
+
+// parseHex reads bytes of which verifier.Verify bounds the number.
+func parseHex(o *strictjson.Object, key string) verifier.Hex {
+	b, err := hex.DecodeString(o.String(key))
+	if err != nil {
+		o.Problem(key, "is not hexadecimal")
+	}
+	return b
 }
 
 func parseEntry(o *strictjson.Object) entry {
@@ -180,6 +202,7 @@ func (ix *index) evidence(contents map[string][]byte) (verifier.Evidence, error)
 		Quoted:    contents[FileQuote],
 		Signature: contents[FileSignature],
 		Nonce:     contents[FileNonce],
+		Binding:   ix.Binding.evidence(),
 		Hints:     ix.Hints,
 	}
 	if err := readKeys(&ev, contents); err != nil {
