@@ -67,6 +67,8 @@ func (s *slowable) Close() error { return nil }
 
 // node is a running agent on a simulated node, reachable over mutual TLS and a unix socket.
 type node struct {
+	agent    *agent.Agent
+	config   agent.Config
 	tpm      *slowable
 	ca       *pki.CA
 	address  string
@@ -95,6 +97,13 @@ func startNode(t *testing.T, scenario tpmsim.Scenario) *node {
 
 // newNode starts an agent, with dependencies that a test changes.
 func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *node {
+	t.Helper()
+
+	return newNodeWith(t, scenario, func(_ *agent.Config, deps *agent.Deps) { change(deps) })
+}
+
+// newNodeWith starts an agent, with a config and dependencies that a test changes.
+func newNodeWith(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Config, *agent.Deps)) *node {
 	t.Helper()
 
 	sim := tpmsimtest.Start(t, tpmsim.Options{Scenario: scenario})
@@ -138,19 +147,20 @@ func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *
 		},
 		Unix: listen(t, "unix", filepath.Join(dir, "agent.sock")),
 	}
-	change(&deps)
+	change(&config, &deps)
 
-	a, err := agent.New(config, deps)
-	if err != nil {
+	if n.agent, err = agent.New(config, deps); err != nil {
 		t.Fatal(err)
 	}
+
+	n.config = config
 
 	n.address, n.unix = deps.TCP.Addr().String(), "unix://"+filepath.Join(dir, "agent.sock")
 
 	var ctx context.Context
 	ctx, n.stop = context.WithCancel(context.Background())
 
-	go func() { n.stopped <- a.Run(ctx) }()
+	go func() { n.stopped <- n.agent.Run(ctx) }()
 
 	t.Cleanup(func() {
 		n.stop()

@@ -1,0 +1,169 @@
+package agent_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/trustpool/trustpool/agent"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/tpmsim"
+)
+
+// counter finds the counter of denials for that reason.
+func counter(t *testing.T, n *node, reason string) prometheus.Counter {
+	t.Helper()
+
+	families, err := n.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	found := prometheus.NewCounter(prometheus.CounterOpts{Name: "found", Help: "What was found."})
+
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetName() == "trustpool_agent_denials_total" && metric.GetLabel()[0].GetValue() == reason {
+				found.Add(metric.GetCounter().GetValue())
+			}
+		}
+	}
+
+	return found
+}
+
+// TestAPoliteCallerIsServedInACrowd has 250 connections that say nothing, 250 that only keep their place, 100 readers who do not read, and a caller who never
+// stops calling.
+func TestAPoliteCallerIsServedInACrowd(t *testing.T) {
+	t.Parallel()
+
+	const slow, greedy = "slow.example", "greedy.example"
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
+		config.Clients = []agent.ClientRule{
+			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}, Limits: agent.Limits{Rate: 1000}},
+			{SAN: []string{"dns:" + slow}, Roles: []agent.Role{agent.RoleQuote}, Limits: agent.Limits{Rate: 1000, Concurrent: 200}},
+			{SAN: []string{"dns:" + greedy}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}, Limits: agent.Limits{Rate: 5}},
+		}
+	})
+	n.waitUntilServing(t)
+	bigLog(t, n.log)
+
+	polite := n.as(t, rawer)
+	digest := mustQuote(t, polite, goodRequest()).GetLogs()[0].GetSha256()
+
+	for i := range 250 {
+		n.knock(t, net.IPv4(127, 0, 1, byte(1+i%10)))
+	}
+
+	for i := range 250 {
+		conn := n.from(t, net.IPv4(127, 0, 2, byte(1+i%10)), slow)
+		if _, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	for i := range 100 {
+		conn := n.from(t, net.IPv4(127, 0, 3, byte(1+i%10)), slow)
+		if _, err := agentv1.NewQuoteServiceClient(conn).GetEventLog(t.Context(), &agentv1.GetEventLogRequest{Sha256: digest}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	ctx, stop := context.WithCancel(t.Context())
+	refused := n.pester(ctx, t, greedy)
+
+	for range 200 {
+		mustQuote(t, polite, goodRequest())
+	}
+
+	mustQuote(t, n.as(t, rawer), goodRequest()) // a new connection gets in as well
+	stop()
+
+	if refused() == 0 {
+		t.Error("the greedy caller was never refused")
+	}
+}
+
+// knock opens a connection and says nothing.
+func (n *node) knock(t *testing.T, ip net.IP) {
+	t.Helper()
+
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(t.Context(), "tcp", n.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() { _ = conn.Close() })
+}
+
+// pester calls without a pause from four sides until ctx ends. What it returns waits for that, and tells how often it was refused.
+func (n *node) pester(ctx context.Context, t *testing.T, name string) (refused func() int64) {
+	t.Helper()
+
+	var (
+		count atomic.Int64
+		group sync.WaitGroup
+	)
+
+	for range 4 {
+		client := n.as(t, name)
+
+		group.Go(func() {
+			for ctx.Err() == nil {
+				_, err := client.Quote(ctx, goodRequest())
+				if code := status.Code(err); code == codes.ResourceExhausted {
+					count.Add(1)
+				} else if err != nil && ctx.Err() == nil {
+					t.Errorf("the greedy caller got %v", err)
+				}
+			}
+		})
+	}
+
+	return func() int64 {
+		group.Wait()
+
+		return count.Load()
+	}
+}
+
+func TestTooManyConnectionsAreClosedUnheard(t *testing.T) {
+	t.Parallel()
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
+		config.Listen.MaxConnections, config.Listen.MaxConnectionsPerAddress = 4, 2
+	})
+	n.waitUntilServing(t)
+
+	first, second := net.IPv4(127, 0, 0, 2), net.IPv4(127, 0, 0, 3)
+	check := func(ip net.IP) error {
+		_, err := healthv1.NewHealthClient(n.from(t, ip, rawer)).Check(t.Context(), &healthv1.HealthCheckRequest{})
+
+		return err
+	}
+
+	for _, ip := range []net.IP{first, first, second, second} {
+		if err := check(ip); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	for _, ip := range []net.IP{first, net.IPv4(127, 0, 0, 4)} {
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(t.Context(), "tcp", n.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		_, _ = io.ReadAll(conn) // until it is closed, which is at once
+		_ = conn.Close()
+	}
+}

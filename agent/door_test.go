@@ -1,0 +1,489 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/trustpool/trustpool/agent"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/pki"
+)
+
+// from connects over TLS as that name, from that address of this machine.
+func (n *node) from(t *testing.T, ip net.IP, name string, options ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+
+	pair := n.issue(t, pki.Leaf{DNSNames: []string{name}, Client: true})
+	creds := credentials.NewTLS(&tls.Config{RootCAs: n.ca.Pool(), Certificates: []tls.Certificate{pair.Certificate}, MinVersion: tls.VersionTLS13})
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
+
+	conn, err := grpc.NewClient(n.address, append(options, grpc.WithTransportCredentials(creds),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", address)
+		}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() { _ = conn.Close() })
+
+	return conn
+}
+
+func ask(t *testing.T, client agentv1.QuoteServiceClient) error {
+	t.Helper()
+
+	_, err := client.GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})
+
+	return err
+}
+
+func TestKeyExchangeResistsAQuantumComputer(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.NoLaunch)
+	pair := n.issue(t, pki.Leaf{DNSNames: []string{rawer}, Client: true})
+
+	conn, err := tls.Dial("tcp", n.address, &tls.Config{
+		RootCAs: n.ca.Pool(), Certificates: []tls.Certificate{pair.Certificate}, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	if got := conn.ConnectionState(); got.CurveID != tls.X25519MLKEM768 || got.Version != tls.VersionTLS13 {
+		t.Errorf("negotiated %v with %x", got.CurveID, got.Version)
+	}
+}
+
+func TestEachCallAsksWhetherTheCertificateIsStillGood(t *testing.T) {
+	t.Parallel()
+
+	var isRevoked atomic.Bool
+
+	n := newNode(t, tpmsim.NoLaunch, func(deps *agent.Deps) {
+		deps.TLS.VerifyConnection = func(tls.ConnectionState) error {
+			if isRevoked.Load() {
+				return errors.New("revoked")
+			}
+
+			return nil
+		}
+	})
+	n.waitUntilServing(t)
+	client := n.as(t, rawer)
+
+	if err := ask(t, client); err != nil {
+		t.Fatal(err)
+	}
+
+	isRevoked.Store(true) // without a word to the agent
+
+	if code := status.Code(ask(t, client)); code != codes.PermissionDenied && code != codes.Unavailable {
+		t.Errorf("got %v on a connection that was good", code)
+	}
+
+	if code := status.Code(ask(t, client)); code != codes.Unavailable {
+		t.Errorf("got %v on a new connection", code)
+	}
+}
+
+func TestARuleThatIsTakenAwayEndsWhatItAllowed(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.NoLaunch)
+	kept, gone := n.as(t, quoter), n.as(t, rawer)
+
+	watch, err := gone.WatchStatus(t.Context(), &agentv1.WatchStatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := ask(t, kept); err != nil {
+		t.Fatal(err)
+	}
+
+	config := n.config
+	config.Clients = []agent.ClientRule{{SAN: []string{"dns:" + quoter}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}}}
+
+	if err := n.agent.Reload(config); err != nil {
+		t.Fatal(err)
+	}
+
+	for err == nil {
+		_, err = watch.Recv()
+	}
+
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ended with %v", err)
+	}
+
+	if code := status.Code(ask(t, gone)); code != codes.Unavailable {
+		t.Errorf("got %v", code)
+	}
+
+	mustQuote(t, kept, goodRequest()) // by the new rule, on the connection it had
+}
+
+func TestPCRsAreARightOfTheRuleThatNamesThem(t *testing.T) {
+	t.Parallel()
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
+		config.Clients = []agent.ClientRule{
+			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote}},
+			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleRaw}, Limits: agent.Limits{PCRs: "sha256:17,18+sha1:17"}},
+			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleRaw}, Limits: agent.Limits{PCRs: "sha256:19"}},
+			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleObserve}},
+		}
+	})
+	n.waitUntilServing(t)
+	client := n.as(t, rawer)
+
+	quote := func(mode agentv1.BindMode, alg agentv1.HashAlgo, pcrs ...int32) error {
+		request := goodRequest()
+		request.BindMode = mode
+
+		if pcrs != nil {
+			request.PcrSelections = []*agentv1.PcrSelection{{HashAlgo: alg, PcrIndices: pcrs}}
+		}
+
+		_, err := client.Quote(t.Context(), request)
+
+		return err
+	}
+
+	const (
+		raw, bound   = agentv1.BindMode_BIND_MODE_RAW, agentv1.BindMode_BIND_MODE_BOUND
+		sha256, sha1 = agentv1.HashAlgo_HASH_ALGO_SHA256, agentv1.HashAlgo_HASH_ALGO_SHA1
+	)
+
+	for name, err := range map[string]error{
+		"the default selection": quote(raw, sha256),
+		"PCRs of two rules":     quote(raw, sha256, 18, 19),
+		"another bank":          quote(raw, sha1, 17),
+		"any PCR, bound":        quote(bound, sha256, 0, 7),
+	} {
+		if err != nil && status.Code(err) != codes.FailedPrecondition { // a bank may be inactive
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+
+	for name, err := range map[string]error{
+		"one PCR too many":        quote(raw, sha256, 17, 0),
+		"PCR of the other bank":   quote(raw, sha1, 18),
+		"bank that no rule names": quote(raw, agentv1.HashAlgo_HASH_ALGO_SHA384, 17),
+		"PCR that no TPM has":     quote(raw, sha256, 24),
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+		})
+	}
+}
+
+func TestWhoCallsTooOftenIsToldWhenToComeAgain(t *testing.T) {
+	t.Parallel()
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
+		config.Clients = []agent.ClientRule{
+			{SAN: []string{"dns:" + quoter}, Roles: []agent.Role{agent.RoleQuote}, Limits: agent.Limits{Rate: 0.001, Burst: 2}},
+			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote}},
+		}
+	})
+	n.waitUntilServing(t)
+
+	first, second := n.as(t, quoter), n.as(t, quoter) // two connections, one identity
+	if err := errors.Join(ask(t, first), ask(t, second)); err != nil {
+		t.Fatal(err)
+	}
+
+	err := ask(t, first)
+	wantRefusal(t, err, codes.ResourceExhausted, agentv1.ErrorReason_ERROR_REASON_RATE_LIMITED)
+
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok && info.GetRetryDelay().AsDuration() < 10*time.Minute {
+			t.Errorf("come again in %v, with a call every 1000 s", info.GetRetryDelay().AsDuration())
+		}
+	}
+
+	if err := ask(t, n.as(t, rawer)); err != nil {
+		t.Errorf("another caller got %v", err)
+	}
+
+	if got := testutil.ToFloat64(counter(t, n, "rate_limited")); got != 1 {
+		t.Errorf("%v denials were counted", got)
+	}
+}
+
+func TestCallsUnderWayAreBounded(t *testing.T) {
+	t.Parallel()
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
+		config.Clients[0].Concurrent = 1
+	})
+	n.waitUntilServing(t)
+	client := n.as(t, rawer)
+
+	ctx, stop := context.WithCancel(t.Context())
+
+	watch, err := client.WatchStatus(ctx, &agentv1.WatchStatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+
+	wantRefusal(t, ask(t, client), codes.ResourceExhausted, agentv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS)
+	stop()
+
+	for err := ask(t, client); err != nil; err = ask(t, client) { // until the agent has heard of it
+		wantRefusal(t, err, codes.ResourceExhausted, agentv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS)
+	}
+}
+
+func TestUsersOfTheSocketHaveWhatTheirRulesSay(t *testing.T) {
+	t.Parallel()
+
+	own, other := uint32(os.Getuid()), uint32(os.Getuid()+1)
+	group := uint32(os.Getgid())
+
+	for name, test := range map[string]struct {
+		rules   []agent.UnixRule
+		isIn    bool
+		mayBeIn bool
+	}{
+		"uid":            {[]agent.UnixRule{{UID: &own, Roles: []agent.Role{agent.RoleQuote}}}, true, true},
+		"gid":            {[]agent.UnixRule{{GID: &group, Roles: []agent.Role{agent.RoleQuote}}}, true, true},
+		"another role":   {[]agent.UnixRule{{UID: &own, Roles: []agent.Role{agent.RoleObserve}}}, false, true},
+		"another user":   {[]agent.UnixRule{{UID: &other, Roles: []agent.Role{agent.RoleQuote}}}, false, false},
+		"uid but no gid": {[]agent.UnixRule{{UID: &other, GID: &group, Roles: []agent.Role{agent.RoleQuote}}}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.UnixClients = test.rules })
+			conn := n.local(t)
+
+			err := ask(t, agentv1.NewQuoteServiceClient(conn))
+			if test.isIn && status.Code(err) == codes.PermissionDenied || !test.isIn && err == nil {
+				t.Errorf("got %v", err)
+			}
+
+			_, err = healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+			if (err == nil) != test.mayBeIn {
+				t.Errorf("asked for its health: %v", err)
+			}
+		})
+	}
+}
+
+// lines is a log that a test reads.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.text.Write(b)
+}
+
+func (l *lines) with(words ...string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	for line := range strings.Lines(l.text.String()) {
+		if hasAll(line, words...) {
+			return line
+		}
+	}
+
+	return ""
+}
+
+func hasAll(line string, words ...string) bool {
+	for _, word := range words {
+		if !strings.Contains(line, word) {
+			return false
+		}
+	}
+
+	return true
+}
+
+func TestOneLineTellsOfEachQuoteAndDenial(t *testing.T) {
+	t.Parallel()
+
+	log, path := &lines{}, filepath.Join(t.TempDir(), "audit.log")
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, deps *agent.Deps) {
+		config.Audit.File = path
+		deps.Logger = slog.New(slog.NewJSONHandler(log, nil))
+	})
+	n.waitUntilServing(t)
+
+	var trailer metadata.MD
+
+	request := goodRequest()
+	if _, err := n.as(t, rawer).Quote(t.Context(), request, grpc.Trailer(&trailer)); err != nil {
+		t.Fatal(err)
+	}
+
+	id := strings.Join(trailer.Get(agent.RequestIDKey), " ")
+	if len(id) != 32 {
+		t.Fatalf("request id %q", id)
+	}
+
+	_, err := n.as(t, quoter).Quote(t.Context(), request, grpc.Trailer(&trailer))
+	wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+
+	nobody := n.issue(t, pki.Leaf{DNSNames: []string{"nobody.example"}, Client: true})
+	if err := ask(t, n.with(t, nobody.Certificate)); err == nil {
+		t.Fatal("nobody was let in")
+	}
+
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	audited := &lines{}
+	_, _ = audited.Write(file)
+
+	for name, l := range map[string]*lines{"log": log, "file": audited} {
+		if l.with(`"msg":"quote"`, `"request_id":"`+id+`"`, `"identity":"dns:`+rawer+`"`, `"address":"127.0.0.1:`, `"nonce_sha256":"`, `"bind_mode":"BIND_MODE_RAW"`,
+			`"ak_name":"000b`, `"pcrs":"sha256:17,18,19"`, `"result":"ok"`, `"took":`, `"queue_time":`, `"tpm_time":`) == "" {
+			t.Errorf("%s: no line of the quote", name)
+		}
+
+		if l.with(`"msg":"quote refused"`, `"identity":"dns:`+quoter+`"`, `"result":"role_missing"`) == "" {
+			t.Errorf("%s: no line of the refusal", name)
+		}
+
+		if l.with(`"msg":"connection refused"`, `"identity":"dns:nobody.example"`, `"address":"127.0.0.1:`) == "" {
+			t.Errorf("%s: no line of the stranger", name)
+		}
+	}
+
+	if strings.Contains(string(file), string(request.GetNonce())) {
+		t.Error("a nonce is written out")
+	}
+}
+
+func TestTheAuditFileIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "audit.log")
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Audit.File = path })
+	n.waitUntilServing(t)
+	client := n.as(t, rawer)
+	mustQuote(t, client, goodRequest())
+
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+
+	mustQuote(t, client, goodRequest())
+
+	if err := n.agent.Reload(n.config); err != nil {
+		t.Fatal(err)
+	}
+
+	mustQuote(t, client, goodRequest())
+
+	for file, want := range map[string]int{path + ".1": 2, path: 1} {
+		content, err := os.ReadFile(file)
+		if got := bytes.Count(content, []byte("\n")); err != nil || got != want {
+			t.Errorf("%s has %d lines, want %d, %v", filepath.Base(file), got, want, err)
+		}
+	}
+}
+
+func TestPatternsOfNamesAreFollowed(t *testing.T) {
+	t.Parallel()
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
+		config.Clients = []agent.ClientRule{{SAN: []string{"uri:spiffe://example.org/ns/*/sa/quoter"}, Roles: []agent.Role{agent.RoleQuote}}}
+	})
+	n.waitUntilServing(t)
+
+	for uri, isIn := range map[string]bool{"spiffe://example.org/ns/prod/sa/quoter": true, "spiffe://example.org/ns/prod/x/sa/quoter": false} {
+		parsed, err := url.Parse(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if err := ask(t, n.with(t, n.issue(t, pki.Leaf{URIs: []*url.URL{parsed}, Client: true}).Certificate)); (err == nil) != isIn {
+			t.Errorf("%s: %v", uri, err)
+		}
+	}
+}
+
+func TestConnectionsWithoutAHandshakeAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.HandshakeTimeout = 100 * time.Millisecond })
+
+	conn, err := net.Dial("tcp", n.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	if _, err := io.ReadAll(conn); err != nil { // until the agent hangs up
+		t.Logf("hung up with %v", err)
+	}
+}
+
+func TestAReaderWhoDoesNotReadLosesTheConnection(t *testing.T) {
+	t.Parallel()
+
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.SendTimeout = 100 * time.Millisecond })
+	n.waitUntilServing(t)
+	bigLog(t, n.log)
+
+	client := n.as(t, rawer)
+	digest := mustQuote(t, client, goodRequest()).GetLogs()[0].GetSha256()
+	conn := n.from(t, net.IPv4(127, 0, 0, 1), rawer)
+
+	if _, err := agentv1.NewQuoteServiceClient(conn).GetEventLog(t.Context(), &agentv1.GetEventLogRequest{Sha256: digest}); err != nil {
+		t.Fatal(err)
+	}
+
+	if !conn.WaitForStateChange(t.Context(), connectivity.Ready) { // nothing is read, and yet it ends
+		t.Error("the connection stays")
+	}
+
+	mustQuote(t, client, goodRequest())
+}
