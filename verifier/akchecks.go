@@ -22,7 +22,7 @@ func (r remark) Error() string { return r.text }
 
 // checkAKPinned wants a pin, the right issuer, or both, whichever the policy has.
 func (e *exam) checkAKPinned() error {
-	if err := checkNotRefused(e.policy.RefusedAKs, e.ak.name); err != nil {
+	if err := e.checkAKNotRefused(); err != nil {
 		return err
 	}
 	pins := e.policy.pins()
@@ -46,6 +46,11 @@ func (e *exam) checkAKPinned() error {
 	}
 	e.pin = found
 	return nil
+}
+
+// checkAKNotRefused goes by the Name of whatever public area there is. Where no pin vouches for that area, CheckQualifiedSigner shows that the Name is the signed one.
+func (e *exam) checkAKNotRefused() error {
+	return checkNotRefused(e.policy.RefusedAKs, e.ak.name)
 }
 
 func (e *exam) notPinned() error {
@@ -116,10 +121,24 @@ func (e *exam) checkQualifiedSigner() error {
 		detail += ", nor a key under the parent that is told"
 		err = compare(e.ak.qualifiedNameUnder(e.ak.parent.qualifiedName()), signer, "%s", detail)
 	}
-	if err != nil && e.policy.AKAttributesByIssuer {
-		return e.leftToIssuer(detail)
+	if err == nil || !e.policy.AKAttributesByIssuer {
+		return err
 	}
-	return err
+	if len(e.policy.RefusedAKs) > 0 && !e.areaPinned() {
+		return fmt.Errorf("%s, so that nothing shows that this is the AK's Name: whether it is on the refuse list can't be told", detail)
+	}
+	return e.leftToIssuer(detail)
+}
+
+// areaPinned tells whether the policy pins the AK's whole public area, and with it its Name.
+func (e *exam) areaPinned() bool { return len(e.pin.Public) > 0 }
+
+// akName returns the Name of the AK if the policy vouches for it, or the key itself in what it signed; else nil.
+func (e *exam) akName() []byte {
+	if e.ak == nil || !e.areaPinned() && !e.passed(CheckMagic, CheckType, CheckSignature, CheckQualifiedSigner) {
+		return nil
+	}
+	return e.ak.name
 }
 
 // leftToIssuer is for what can't be checked: it refuses unless the policy leaves it to the issuer.

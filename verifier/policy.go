@@ -25,7 +25,7 @@ type Policy struct {
 	KnownGood KnownGood
 	// Node is the record of the node that the evidence has to be of, as Enroll made it. If set, its AKs may sign, and those of KnownGood may not.
 	Node *NodeRecord
-	// RefusedAKs are the Names of AKs that are trusted no more, whoever pins them.
+	// RefusedAKs are the Names of AKs that are trusted no more, whoever pins them. If there are any, an AK whose Name neither a pin nor the quote itself shows is refused.
 	RefusedAKs []Hex
 	// Selection is what has to be signed, bank by bank in this order: no PCR less and no PCR more. None: SHA-256, PCR 17, 18 and 19.
 	Selection []Selection

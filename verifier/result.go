@@ -102,7 +102,8 @@ const (
 	CheckAKAlgorithm CheckName = "ak_algorithm"
 	// CheckSignature: the AK's key signed quoted, in the AK's scheme.
 	CheckSignature CheckName = "signature"
-	// CheckQualifiedSigner: the signer is a primary key of the endorsement hierarchy, or was made under Evidence.AKParent, which is one (Part 1, 16).
+	// CheckQualifiedSigner: the signer is a primary key of the endorsement hierarchy, or was made under Evidence.AKParent, which is one (Part 1, 16). Never left to the issuer where there is
+	// a refuse list and no pin of the AK's Name.
 	CheckQualifiedSigner CheckName = "qualified_signer"
 	// CheckNonce: extraData is what the nonce has to give in the policy's bind mode.
 	CheckNonce CheckName = "nonce"
@@ -151,7 +152,7 @@ type Result struct {
 	DifferencesOmitted int          `json:"differences_omitted,omitempty"`
 	// BindMode is the policy's: raw says nothing of the connection that the quote was asked for on.
 	BindMode string `json:"bind_mode"`
-	// AKName is the Name of the evidence's AK (Part 1, 16); empty if the AK does not parse, or is known by its key alone.
+	// AKName is the Name of the AK (Part 1, 16); empty unless the policy pins it, or the AK signed it: the public area that comes with a quote is anybody's word.
 	AKName Hex `json:"ak_name,omitempty"`
 	// AKKey is the key itself, a PKIX SubjectPublicKeyInfo in DER.
 	AKKey Hex `json:"ak_key,omitempty"`

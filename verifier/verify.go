@@ -164,7 +164,7 @@ func (e *exam) result() Result {
 	r := Result{Verdict: e.verdict(), Checks: e.checks, BindMode: e.policy.BindMode.String(), EKBinding: e.pin.Binding, Hints: maps.Clone(e.ev.Hints)}
 	r.addDifferences(e.differences)
 	if e.ak != nil {
-		r.AKName, r.AKKey = e.ak.name, e.ak.spki
+		r.AKName, r.AKKey = e.akName(), e.ak.spki
 	}
 	r.AKAttributesByIssuer = slices.ContainsFunc(e.checks, func(c Check) bool { return c.Outcome == LeftToIssuer })
 	if e.passed(CheckMagic, CheckType, CheckSignature) {
