@@ -46,7 +46,7 @@ func checkMeaning(name verifier.CheckName) string {
 	case verifier.CheckMeasurements:
 		return "all measurements are known-good"
 	case verifier.CheckFreshness:
-		return "the quote was made for this verification"
+		return "it was signed after the nonce was made"
 	default:
 		return ""
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,11 +106,11 @@ func (c *connection) tlsConfig() (*tls.Config, error) {
 
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("loading the client certificate: %w", err)
+		return nil, c.hintFiles(fmt.Errorf("loading the client certificate: %w", err))
 	}
 	pem, err := os.ReadFile(ca)
 	if err != nil {
-		return nil, fmt.Errorf("loading the CAs of the nodes: %w", err)
+		return nil, c.hintFiles(fmt.Errorf("loading the CAs of the nodes: %w", err))
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
@@ -121,6 +123,14 @@ func (c *connection) tlsConfig() (*tls.Config, error) {
 		Certificates: []tls.Certificate{pair},
 		ServerName:   c.serverName,
 	}, nil
+}
+
+// hintFiles says what a folder has to hold that lacks something.
+func (c *connection) hintFiles(err error) error {
+	if c.tlsDir == "" || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return withHint(err, "--tls-dir needs ca.pem, client.pem and client-key.pem; --ca, --cert and --key name files of other names.")
 }
 
 // files returns the three PEM files, single flags before the folder, and none for a unix socket.
@@ -138,9 +148,14 @@ func (c *connection) files() (ca, cert, key string, err error) {
 		cert = cmp.Or(cert, filepath.Join(c.tlsDir, "client.pem"))
 		key = cmp.Or(key, filepath.Join(c.tlsDir, "client-key.pem"))
 	}
-	if ca == "" || cert == "" || key == "" {
+	if ca+cert+key == "" {
 		return "", "", "", withHint(usagef("the client certificate is missing: agents answer nobody whom they do not know"),
 			"Give --tls-dir, or --ca, --cert and --key.")
+	}
+	for _, flag := range []struct{ name, value string }{{"ca", ca}, {"cert", cert}, {"key", key}} {
+		if flag.value == "" {
+			return "", "", "", withHint(usagef("--%s is missing", flag.name), "--ca, --cert and --key go together; or give --tls-dir.")
+		}
 	}
 	return ca, cert, key, nil
 }

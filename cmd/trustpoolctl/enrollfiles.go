@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -27,7 +28,19 @@ func (f *enrollFlags) policy() (verifier.EnrollPolicy, error) {
 		return policy, withHint(usagef("nothing says what ties the TPM to %s", f.name),
 			"Give --inventory, --ek-roots or --first-use; see --help for what each proves.")
 	}
-	return policy, f.read(&policy)
+	if err := f.read(&policy); err != nil {
+		return policy, err
+	}
+	return policy, checkDemands(policy)
+}
+
+// checkDemands finds what makes no sense before a node is asked. Its nonce stands for the one that will be made.
+func checkDemands(policy verifier.EnrollPolicy) error {
+	policy.Nonce, policy.At = make([]byte, verifier.MinNonceSize), time.Now()
+	if check := verifier.Enroll(verifier.Identity{}, policy).Check(verifier.CheckEnrollPolicy); check.Outcome == verifier.Failed {
+		return usagef("%s", check.Detail)
+	}
+	return nil
 }
 
 func (f *enrollFlags) read(policy *verifier.EnrollPolicy) (err error) {

@@ -46,6 +46,9 @@ func (v *enrollView) text(p *page) {
 		p.line("")
 		p.line("Written to %s: give it to verify --node", v.WrittenTo)
 	}
+	if v.rotated {
+		p.line("%s", p.warn("Known-good files that pin the old key refuse this node from now on, unless verify gets --node."))
+	}
 }
 
 // firstFailure is what a person came for.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -88,9 +91,23 @@ func (f *logFlags) read(name string) (*logFile, error) {
 		return nil, withHint(fmt.Errorf("reading log %s: %w", name, err), "A host without a measured launch has such a log.")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading log %s: %w", name, err)
+		return nil, hintLog(raw, fmt.Errorf("reading log %s: %w", name, err))
 	}
 	return log, nil
+}
+
+// hintLog says what a file is that is no log.
+func hintLog(raw []byte, err error) error {
+	begin := raw[:min(len(raw), 512)]
+	binary := func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) && r != utf8.RuneError }
+	switch {
+	case len(begin) == 0 || bytes.ContainsFunc(begin, binary):
+		return err
+	case bytes.Contains(begin, []byte(" ima-")):
+		return withHint(err, "This is IMA's list as text: give binary_runtime_measurements, which lies beside it.")
+	default:
+		return withHint(err, "This is text, not a binary log.")
+	}
 }
 
 // readBytes reads to the end: files of the kernel say that they have no bytes.

@@ -20,6 +20,8 @@ const (
 	exitUsage    = daemon.ExitUsage
 	exitNotFresh = 3
 	exitRefused  = 4
+	// exitInterrupted is 128 and the number of SIGINT, as of a shell's command that the signal killed.
+	exitInterrupted = 130
 )
 
 const exitExplanations = `Exit codes:
@@ -27,11 +29,15 @@ const exitExplanations = `Exit codes:
   1  failed; verify: could not judge
   2  wrong usage
   3  verify: authentic, freshness not checked
-  4  refused: the evidence does not prove what it should`
+  4  refused: the evidence does not prove what it should
+  130  interrupted`
 
 func usagef(format string, args ...any) error {
 	return daemon.UsageError{Err: fmt.Errorf(format, args...)}
 }
+
+// errInterrupted is what ends a command that was told to end.
+var errInterrupted = errors.New("interrupted")
 
 // exitError ends a command whose output has said all there is to say.
 type exitError struct{ code int }
@@ -72,6 +78,9 @@ func report(stderr io.Writer, asJSON bool, err error) int {
 	}
 	tell(stderr, err)
 
+	if errors.Is(err, errInterrupted) {
+		return exitInterrupted
+	}
 	if _, ok := errors.AsType[daemon.UsageError](err); ok {
 		return exitUsage
 	}
@@ -93,11 +102,13 @@ func tellText(stderr io.Writer, err error) {
 type errorView struct {
 	Error  string `json:"error"`
 	Reason string `json:"reason,omitempty"`
-	Hint   string `json:"hint,omitempty"`
+	// Details are what the agent says of its reason: max_nonce_size, active_banks.
+	Details map[string]string `json:"details,omitempty"`
+	Hint    string            `json:"hint,omitempty"`
 }
 
 func tellJSON(stderr io.Writer, err error) {
-	view := errorView{Error: err.Error(), Hint: hintFor(err)}
+	view := errorView{Error: err.Error(), Details: client.Details(err), Hint: hintFor(err)}
 	if reason := client.Reason(err); reason != agentv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
 		view.Reason = strings.TrimPrefix(reason.String(), "ERROR_REASON_")
 	}

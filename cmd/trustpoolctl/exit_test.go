@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,6 +28,7 @@ func TestExitCodes(t *testing.T) {
 		"an error":                {errors.New("disk full"), 1, false},
 		"wrong usage":             {fmt.Errorf("wrapped: %w", usagef("no such flag")), 2, false},
 		"wrong usage with a hint": {withHint(usagef("no such flag"), "write another"), 2, false},
+		"interrupted":             {errInterrupted, 130, false},
 		"nothing to learn":        {refusedError{errors.New("no launch")}, 4, false},
 	} {
 		for _, asJSON := range []bool{false, true} {
@@ -42,5 +44,22 @@ func TestExitCodes(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestACommandThatIsInterruptedSaysSoAndNothingElse(t *testing.T) {
+	t.Parallel()
+
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+
+	var stdout, stderr strings.Builder
+	code := run(ctx, []string{"quote", "--address", "unix:///nowhere", "--raw"}, &stdout, &stderr)
+	if code != 130 || stderr.String() != "trustpoolctl: interrupted\n" || stdout.Len() > 0 {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
+	}
+	// What was done before it was noticed stays done.
+	if code := run(ctx, []string{"--version"}, &stdout, &stderr); code != 0 {
+		t.Errorf("exit code %d of what needs no time", code)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -96,6 +98,11 @@ func (f *folder) read(dir string) (verifier.Evidence, error) {
 		ev, err = saved.ReadForeign(dir, logs)
 	case err == nil && len(logs) > 0:
 		return verifier.Evidence{}, usagef("--log is for a folder of others: in this one, evidence.json names the logs")
+	}
+	for _, log := range logs {
+		if _, gone := os.Lstat(filepath.Join(dir, log.Name)); err != nil && errors.Is(gone, fs.ErrNotExist) {
+			return verifier.Evidence{}, withHint(err, "--log SOURCE=FILE names a file in the folder, and %q is not there.", printable(log.Name))
+		}
 	}
 	if err != nil {
 		return verifier.Evidence{}, withHint(err, "Give a folder that trustpoolctl quote --out made, or see --help for what has to be in one of others.")

@@ -33,14 +33,28 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[daemon.UsageError](err); ok {
 		return "See the command's --help."
 	}
-	switch client.Reason(err) {
+	switch details := client.Details(err); client.Reason(err) {
 	case agentv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+	case agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE:
+		return detailHint(details, "active_banks", "The banks that are active there: %s. Choose them with --pcrs.")
+	case agentv1.ErrorReason_ERROR_REASON_NONCE_TOO_LONG:
+		return detailHint(details, "max_nonce_size", "A nonce may have at most %s bytes there.")
+	case agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID:
+		return detailHint(details, "problem", "The agent says: %s.")
 	case agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE:
 		return "Ask by --address host:port, or say --raw if a quote that may have been relayed will do."
 	default:
 		return ""
 	}
 	return connectionHint(status.Code(err), err.Error())
+}
+
+// detailHint tells a detail of a refusal, if the agent gave it.
+func detailHint(details map[string]string, name, format string) string {
+	if details[name] == "" {
+		return ""
+	}
+	return fmt.Sprintf(format, printable(details[name]))
 }
 
 // connectionHint reads what gRPC says when no agent answered; it has no type for it.

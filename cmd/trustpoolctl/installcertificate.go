@@ -24,7 +24,12 @@ func newInstallCertificate(out *output) *cobra.Command {
 		Use:   "install-certificate --address ADDRESS --certificate FILE",
 		Short: "Give a node the certificate of its attestation key",
 		Long: `install-certificate gives a node a certificate of your CA for its attestation key (see enroll --csr). The node refuses one
-that is for another key. From then on it comes with each quote. Needs the role admin.`,
+that is for another key. From then on it comes with each quote. Needs the role admin.
+
+Exit codes:
+  0  installed
+  1  failed: the node could not be asked, or refused the certificate
+  2  wrong usage`,
 		Example: `  trustpoolctl install-certificate --address node1.example:9443 --tls-dir /etc/trustpool --certificate ak-cert.pem`,
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -33,11 +33,17 @@ known-good: from then on verify trusts exactly this launch, signed by exactly th
 You vouch for the node: look at what was learned before you rely on it. Its attestation key is pinned because it was there
 first. That proves nothing about hardware: the key may be that of a software TPM.
 
-What no log explains, or what is not fresh, is refused with exit code 4, and nothing is written.
+What no log explains, or what is not fresh, is refused, and nothing is written.
 
 With a folder it learns from the evidence in there, of the PCRs that --pcrs names; --nonce has to be the one that you asked with.
 
-` + folderExplanations,
+` + folderExplanations + `
+
+Exit codes:
+  0  learned
+  1  failed: the node could not be asked, or the folder not be read
+  2  wrong usage
+  4  refused: the evidence is not whole, or not fresh; nothing was written`,
 		Example: `  trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json
   trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json --pcrs sha384:17,18,19 --force
   trustpoolctl learn evidence --nonce 5bd1...07 --out known-good.json`,

@@ -1,8 +1,9 @@
-// Command trustpoolctl is a person's tool: it asks a node for a quote, verifies evidence, learns known-good values, and reads event logs.
+// Command trustpoolctl is a person's tool: it enrols nodes, asks them for quotes, learns known-good values, verifies evidence, and reads event logs.
 package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -24,5 +25,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 
-	return report(stderr, out.json, root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if _, done := errors.AsType[exitError](err); err != nil && !done && ctx.Err() != nil {
+		err = errInterrupted
+	}
+	return report(stderr, out.json, err)
 }

@@ -27,8 +27,17 @@ func newQuote(out *output) *cobra.Command {
 It looks whether the evidence is whole: made by a TPM, signed by the key that came with it, over this nonce and these PCRs. It
 judges nothing against known-good values: a whole quote may come from any TPM with any software. verify judges.
 
---out keeps the evidence in a folder that tpm2_checkquote reads (quote.msg, quote.sig, quote.pcrs, ak.pem) and that verify
-judges later. Keep the nonce somewhere else: only with a nonce of your own does verify know that a quote is fresh.`,
+--out keeps the evidence in a folder that other tools can read (quote.msg, quote.sig, quote.pcrs, ak.pem) and that verify
+judges later. Keep the nonce somewhere else: only with a nonce of your own does verify know that a quote is fresh.
+
+The quote is bound to the TLS connection, and the folder tells to which. Tools that look for the bare nonce in it, such as tpm2_checkquote, need
+--raw; so does a unix socket.
+
+Exit codes:
+  0  the quote is whole
+  1  failed: the node could not be asked, or the quote could not be checked
+  2  wrong usage
+  4  refused: the quote is not whole`,
 		Example: `  trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool
   trustpoolctl quote --address unix:///run/trustpool-agent/agent.sock --raw --pcrs sha256:17,18,19+sha384:17
   trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool --out evidence --json`,

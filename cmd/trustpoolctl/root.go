@@ -14,12 +14,13 @@ func newRoot(stdout, stderr io.Writer) (*cobra.Command, *output) {
 
 	root := &cobra.Command{
 		Use:   "trustpoolctl",
-		Short: "Quote nodes, verify their evidence, learn known-good values, read event logs",
+		Short: "Enrol nodes, quote them, learn known-good values, verify evidence, read event logs",
 		Long: `trustpoolctl asks a compute node for evidence of how it was launched, and judges it.
 
-A node is judged in three steps: learn known-good values from a node that you know to be good, then verify nodes against
-them. quote shows a node's evidence and keeps it in a folder, without judging it. eventlog reads the logs of a host's launch and
-boot from files, without any node.
+enroll binds a node's attestation key to its TPM, and the TPM to the node's name. learn writes known-good values from a node that you know to be
+good. verify judges nodes by them, with the keys of the node's record if --node names it, else with the key that learn met. quote shows a node's
+evidence and keeps it in a folder, without judging it; verify judges such folders too. rotate replaces a node's attestation key, install-certificate
+gives it your CA's certificate. eventlog reads the logs of a host's launch and boot from files, without any node.
 
 With --json, results go to stdout as one JSON object; errors go to stderr as {"error": ..., "reason": ..., "hint": ...},
 where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Line breaks and colours are for people only.

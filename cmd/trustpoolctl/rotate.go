@@ -24,7 +24,7 @@ ends the rotation once the new key has signed a quote. Quotes go on meanwhile.
 
 The node's record gets the new key before the node gives up the old one, and loses the old one last: whatever fails, the record has a key that
 the node signs with, and rotate goes on where it stopped when it is run again. A certificate of the old key is not one of the new key: see
-enroll --csr. Taking a key out of its TPM does not destroy it: put its Name on the refuse list if you have to be rid of it.
+enroll --csr, and known-good files that pin the old key refuse from now on: give verify the record, with --node. Taking a key out of its TPM does not destroy it: put its Name on the refuse list if you have to be rid of it.
 
 Exit codes:
   0  rotated

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -26,13 +28,17 @@ func newVerify(out *output) *cobra.Command {
 		Short: "Judge a node, or saved evidence, against known-good values",
 		Long: `verify judges evidence against known-good values, and says of each check what became of it.
 
-With --address it challenges the node with a fresh nonce. With a folder that quote --out made it judges what is in there;
-then only --nonce, the nonce that you asked with and kept yourself, shows that the quote is fresh. Without it the verdict is "authentic,
-freshness not checked" at best, because the nonce in the folder is only what somebody says. A folder that was altered since is refused.
+With --address it challenges the node with a fresh nonce, and wants a quote that is bound to this very TLS connection, so that one that was
+relayed is refused. --raw has the bare nonce signed instead: over a unix socket, where there is no TLS, and at the price that anybody may have relayed it.
+
+With a folder that quote --out made it judges what is in there; then only --nonce, the nonce that you asked with and kept yourself, shows that
+the quote was signed after you made it. When it was, and whether the node has rebooted since, a folder does not show. Without --nonce the verdict is
+"authentic, freshness not checked" at best, because the nonce in the folder is only what somebody says. A folder that was altered since is refused.
 
 The PCRs to be judged are those of the known-good file. A live node signs just these; in a folder more may be signed, which are named
 and not judged. With --node, the record that enroll wrote, the quote has to be signed by an
-attestation key of that node, and keys in the known-good file do not count; without --address the node is asked where it was enrolled.
+attestation key of that node, and keys in the known-good file do not count; without --address the node is asked where it was enrolled. After a
+rotation the record knows the new key, a known-good file does not.
 
 ` + folderExplanations + `
 
@@ -82,7 +88,7 @@ func verifyLive(ctx context.Context, flags verifyFlags, out *output) error {
 	if err != nil {
 		return fmt.Errorf("could not judge: %w", err)
 	}
-	return judge(flags.address, reply.Evidence, policy, out)
+	return judge(newResultView(flags.address, reply.Evidence, policy), out)
 }
 
 // policy reads the known-good file and demands its PCRs.
@@ -93,6 +99,9 @@ func (f *verifyFlags) policy() (verifier.Policy, error) {
 	}
 
 	raw, err := os.ReadFile(f.knownGood)
+	if errors.Is(err, fs.ErrNotExist) {
+		return verifier.Policy{}, withHint(fmt.Errorf("could not judge: reading known-good values: %w", err), "Make one with trustpoolctl learn.")
+	}
 	if err != nil {
 		return verifier.Policy{}, fmt.Errorf("could not judge: reading known-good values: %w", err)
 	}
@@ -124,8 +133,7 @@ func (f *verifyFlags) readKeys(policy *verifier.Policy) error {
 }
 
 // judge prints the result, and returns the verdict's exit code as an error.
-func judge(subject string, evidence verifier.Evidence, policy verifier.Policy, out *output) error {
-	view := &resultView{Subject: subject, Result: verifier.Verify(evidence, policy)}
+func judge(view *resultView, out *output) error {
 	if err := out.print(view, view.text); err != nil {
 		return err
 	}

@@ -32,7 +32,9 @@ func verifySaved(flags verifyFlags, dir string, out *output) error {
 		return fmt.Errorf("could not judge: %w", err)
 	}
 	policy.BindMode = savedMode(evidence)
-	return judge(dir, evidence, policy, out)
+	view := newResultView(dir, evidence, policy)
+	view.saved = true
+	return judge(view, out)
 }
 
 // savedMode takes the mode that the evidence was asked for in: over which connection that was is the collector's word either way.

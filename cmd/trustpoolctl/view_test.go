@@ -58,7 +58,7 @@ func TestQuoteLooksAtEveryCheckThatNeedsNoKnownGoodValues(t *testing.T) {
 func TestVerdictLineOfTheZeroResultRefuses(t *testing.T) {
 	t.Parallel()
 
-	if got := verdictLine(&page{}, "node", &verifier.Result{}); got != "REFUSED node: not every check passed" {
+	if got := (&resultView{Subject: "node"}).verdictLine(&page{}); got != "REFUSED node: not every check passed" {
 		t.Errorf("got %q", got)
 	}
 }

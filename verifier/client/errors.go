@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ const (
 	reasonPrefix = "ERROR_REASON_"
 	// maxMessageText bounds the text of a refusal.
 	maxMessageText = 2048
+	// maxDetails and maxDetailText bound the details of a refusal, and the text of each.
+	maxDetails    = 16
+	maxDetailText = 512
 	// maxRetryDelay bounds what a node may make a caller wait.
 	maxRetryDelay = time.Hour
 )
@@ -38,6 +42,15 @@ func Reason(err error) agentv1.ErrorReason {
 	return agentv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
+// Details returns what the agent says of its Reason, such as max_nonce_size or active_banks (see ErrorReason); nil if it says nothing. The values are the node's words,
+// freed of control characters and bounded.
+func Details(err error) map[string]string {
+	if call, ok := errors.AsType[*callError](err); ok {
+		return maps.Clone(call.details)
+	}
+	return nil
+}
+
 // RetryDelay returns how long the agent asks to wait before the call is tried again, at most an hour; false if it does not say that waiting helps.
 func RetryDelay(err error) (time.Duration, bool) {
 	call, ok := errors.AsType[*callError](err)
@@ -49,9 +62,10 @@ func RetryDelay(err error) (time.Duration, bool) {
 
 // callError is a gRPC status that reads as a sentence.
 type callError struct {
-	status *status.Status
-	reason agentv1.ErrorReason
-	retry  time.Duration
+	status  *status.Status
+	reason  agentv1.ErrorReason
+	details map[string]string
+	retry   time.Duration
 }
 
 // newCallError takes the error of a gRPC call. Its details are the peer's words: only the first of a kind counts, and only those of an agent.
@@ -64,6 +78,7 @@ func newCallError(err error) error {
 		case *errdetails.ErrorInfo:
 			if d.GetDomain() == errorDomain && call.reason == 0 {
 				call.reason = agentv1.ErrorReason(agentv1.ErrorReason_value[reasonPrefix+d.GetReason()])
+				call.details = boundDetails(d.GetMetadata())
 			}
 		case *errdetails.RetryInfo:
 			if call.retry == 0 {
@@ -72,6 +87,23 @@ func newCallError(err error) error {
 		}
 	}
 	return call
+}
+
+// boundDetails keeps what is short enough to be shown.
+func boundDetails(metadata map[string]string) map[string]string {
+	var details map[string]string
+	if len(metadata) <= maxDetails {
+		for name, value := range metadata {
+			if len(name) > maxDetailText || len(value) > maxDetailText {
+				continue
+			}
+			if details == nil {
+				details = make(map[string]string)
+			}
+			details[printable(name)] = printable(value)
+		}
+	}
+	return details
 }
 
 // Error gives the message of the agent, or of gRPC where no agent was reached, with its code.

@@ -124,3 +124,28 @@ func TestACallThatItsContextEndedSaysSo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestTheDetailsOfARefusalAreTheAgentsAndBounded(t *testing.T) {
+	t.Parallel()
+
+	details := func(domain string, metadata map[string]string) map[string]string {
+		return Details(newCallError(refusal(t, codes.InvalidArgument, "x", &errdetails.ErrorInfo{Domain: domain, Reason: "BANK_INACTIVE", Metadata: metadata})))
+	}
+	if got := details("trustpool", map[string]string{"active_banks": "sha1\x1b[2J", "long": strings.Repeat("x", maxDetailText+1)}); len(got) != 1 ||
+		!strings.HasPrefix(got["active_banks"], "sha1") || strings.Contains(got["active_banks"], "\x1b") {
+		t.Errorf("got %q", got)
+	}
+	if got := details("example.com", map[string]string{"active_banks": "sha1"}); got != nil {
+		t.Errorf("of another domain: %q", got)
+	}
+	many := make(map[string]string)
+	for n := range maxDetails + 1 {
+		many[fmt.Sprint(n)] = "x"
+	}
+	if got := details("trustpool", many); got != nil {
+		t.Errorf("too many: %q", got)
+	}
+	if got := Details(errors.New("disk full")); got != nil {
+		t.Errorf("of another error: %q", got)
+	}
+}

@@ -39,9 +39,13 @@ type LogFile struct {
 //	ek.pub                TPM2B_PUBLIC of the key under which the AK was made, if it is no primary key itself
 //	*.bin *.log           the event logs, each named after its file. If logs is not empty, these and no others. Padding after their end is cut off
 //
-// A nonce in the folder is left alone: only one of the caller's own counts. Errors are as those of Read.
+// A nonce in the folder is left alone: only one of the caller's own counts. ErrAltered is in no error: what can't be
+// read may never have been evidence.
 func ReadForeign(dir string, logs []LogFile) (verifier.Evidence, error) {
 	ev, err := readForeign(dir, logs)
+	if _, ok := errors.AsType[unfit](err); ok {
+		return verifier.Evidence{}, fmt.Errorf("the folder %s can't be read as evidence: %w", dir, err)
+	}
 	if err != nil {
 		return verifier.Evidence{}, fmt.Errorf("reading evidence in %s: %w", dir, err)
 	}
@@ -149,7 +153,7 @@ func readForeignKeys(root *os.Root, ev *verifier.Evidence) error {
 		}
 		found = true
 		if err := addKey(ev, data); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrAltered, name, err)
+			return unfitf("%s: %v", name, err)
 		}
 	}
 	if !found {
@@ -164,7 +168,7 @@ func readForeignKeys(root *os.Root, ev *verifier.Evidence) error {
 		return err
 	}
 	if ev.AKParent, err = unwrap(parent); err != nil {
-		return fmt.Errorf("%w: %s is no TPM2B_PUBLIC: %w", ErrAltered, FileAKParent, err)
+		return unfitf("%s is no TPM2B_PUBLIC: %v", FileAKParent, err)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func readFolder(dir string) (ev verifier.Evidence, err error) {
 		return verifier.Evidence{}, fmt.Errorf("%w: %w", ErrNoIndex, err)
 	}
 	if err != nil {
-		return verifier.Evidence{}, err
+		return verifier.Evidence{}, altered(err)
 	}
 	ix, err := parseIndex(text)
 	if err != nil {
@@ -69,18 +69,41 @@ func readFolder(dir string) (ev verifier.Evidence, err error) {
 	return ix.evidence(contents)
 }
 
+// unfit says what is wrong with a file. In a folder that Write made, it was altered since.
+type unfit string
+
+func (u unfit) Error() string { return string(u) }
+
+func unfitf(format string, args ...any) error { return unfit(fmt.Sprintf(format, args...)) }
+
+// altered is for a folder that Write made.
+func altered(err error) error {
+	if _, ok := errors.AsType[unfit](err); ok {
+		return fmt.Errorf("%w: %w", ErrAltered, err)
+	}
+	return err
+}
+
+// fileError names the file and what happened, and not the system call.
+func fileError(name string, err error) error {
+	if in, ok := errors.AsType[*fs.PathError](err); ok {
+		err = in.Err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
 // readFile reads a regular file of at most so many bytes.
 func readFile(root *os.Root, name string, most int) (data []byte, err error) {
 	info, err := root.Lstat(name)
 	if err != nil {
-		return nil, err
+		return nil, fileError(name, err)
 	}
 	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		return nil, fmt.Errorf("%w: %s is not a regular file", ErrAltered, name)
+		return nil, unfitf("%s is not a regular file", name)
 	}
 	f, err := root.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, fileError(name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 
@@ -89,7 +112,7 @@ func readFile(root *os.Root, name string, most int) (data []byte, err error) {
 		return nil, err
 	}
 	if len(data) > most {
-		return nil, fmt.Errorf("%w: %s has more than %d bytes", ErrAltered, name, most)
+		return nil, unfitf("%s has more than %d bytes", name, most)
 	}
 	return data, nil
 }
@@ -97,10 +120,10 @@ func readFile(root *os.Root, name string, most int) (data []byte, err error) {
 func readEntry(root *os.Root, f entry) ([]byte, error) {
 	data, err := readFile(root, f.Name, f.Size)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s names %s: %w", ErrAltered, FileIndex, f.Name, err)
+		return nil, fmt.Errorf("%w: %s names %w", ErrAltered, FileIndex, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, altered(err)
 	}
 	if sum := sha256.Sum256(data); len(data) != f.Size || string(sum[:]) != string(f.SHA256) {
 		return nil, fmt.Errorf("%w: %s is not the file that %s names: its size or digest differs", ErrAltered, f.Name, FileIndex)
@@ -210,7 +233,7 @@ func (ix *index) evidence(contents map[string][]byte) (verifier.Evidence, error)
 	}
 	var err error
 	if ev.PCRs, err = split(ix.PCRs, contents[FilePCRs], FileIndex); err != nil {
-		return verifier.Evidence{}, err
+		return verifier.Evidence{}, altered(err)
 	}
 
 	for _, f := range ix.Files {
@@ -277,7 +300,7 @@ func split(named []bank, values []byte, namedBy string) ([]verifier.PCRBank, err
 		out := verifier.PCRBank{Alg: alg}
 		for _, pcr := range b.PCRs {
 			if len(values) < alg.Size() {
-				return nil, fmt.Errorf("%w: %s has too few bytes for the PCRs that %s names", ErrAltered, FilePCRs, namedBy)
+				return nil, unfitf("%s has too few bytes for the PCRs that %s names", FilePCRs, namedBy)
 			}
 			out.Values = append(out.Values, verifier.PCRValue{Index: pcr, Value: values[:alg.Size():alg.Size()]})
 			values = values[alg.Size():]
@@ -285,7 +308,7 @@ func split(named []bank, values []byte, namedBy string) ([]verifier.PCRBank, err
 		banks = append(banks, out)
 	}
 	if len(values) > 0 {
-		return nil, fmt.Errorf("%w: %s has %d bytes more than the PCRs that %s names", ErrAltered, FilePCRs, len(values), namedBy)
+		return nil, unfitf("%s has %d bytes more than the PCRs that %s names", FilePCRs, len(values), namedBy)
 	}
 	return banks, nil
 }

@@ -50,7 +50,7 @@ const (
 	fileMode = 0o640
 )
 
-// ErrAltered is in the chain of the errors of Read and ReadForeign if the folder is not as it was made: somebody changed, cut or removed a file, or its disk
+// ErrAltered is in the chain of the errors of Read if the folder is not as it was made: somebody changed, cut or removed a file, or its disk
 // is broken. There was evidence, and it is to be refused.
 var ErrAltered = errors.New("the folder was altered or damaged")
 
