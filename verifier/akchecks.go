@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -76,6 +77,9 @@ func (e *exam) checkAKIssuer() error {
 	}
 
 	leaf := *e.ak.chain[0]
+	if err := checkAKUsage(&leaf); err != nil {
+		return err
+	}
 	// RFC 5280, 4.2.1.6: with an empty subject the alternative name is critical. It names the TPM in forms that the library does not know,
 	// and nothing here goes by that name.
 	leaf.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), func(id asn1.ObjectIdentifier) bool {
@@ -93,6 +97,24 @@ func (e *exam) checkAKIssuer() error {
 	})
 	if err != nil {
 		return fmt.Errorf("the AK's certificate is not by one of the policy's issuers: %w", err)
+	}
+	return nil
+}
+
+// checkAKUsage keeps out what such a CA may issue beside AK certificates, as far as these say what they are for (TCG EK Credential Profile: 2.23.133.8.3 is
+// tcg-kp-AIKCertificate). One without an extended key usage is taken, since not all CAs write one.
+func checkAKUsage(cert *x509.Certificate) error {
+	if cert.IsCA {
+		return errors.New("the AK's certificate is that of a CA")
+	}
+	has := func(id ...int) bool {
+		return slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(id) })
+	}
+	if has(2, 5, 29, 15) && cert.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return errors.New("the AK's certificate is not for signing: its key usage has no digitalSignature")
+	}
+	if has(2, 5, 29, 37) && !slices.ContainsFunc(cert.UnknownExtKeyUsage, asn1.ObjectIdentifier{2, 23, 133, 8, 3}.Equal) {
+		return errors.New("the AK's certificate is for something else than an AK: its extended key usage is not tcg-kp-AIKCertificate (2.23.133.8.3)")
 	}
 	return nil
 }

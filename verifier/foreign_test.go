@@ -96,6 +96,12 @@ func (a *authority) sign(t *testing.T, template, parent *x509.Certificate, key a
 // certify makes a certificate as the TCG has it: no subject, and a critical alternative name in a form that few libraries know.
 func (a *authority) certify(t *testing.T, spki []byte) []byte {
 	t.Helper()
+	return a.certifyAs(t, spki, func(*x509.Certificate) {})
+}
+
+// certifyAs makes such a certificate with a change.
+func (a *authority) certifyAs(t *testing.T, spki []byte, change func(*x509.Certificate)) []byte {
+	t.Helper()
 	key, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
 		t.Fatal(err)
@@ -104,10 +110,12 @@ func (a *authority) certify(t *testing.T, spki []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.sign(t, &x509.Certificate{
+	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: certifiedAt.Add(-time.Hour), NotAfter: certifiedAt.Add(time.Hour),
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: true, Value: name}},
-	}, a.cert, key).Raw
+	}
+	change(template)
+	return a.sign(t, template, a.cert, key).Raw
 }
 
 func (a *authority) pool() *x509.CertPool {

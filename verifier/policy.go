@@ -33,7 +33,8 @@ type Policy struct {
 	// judged as ever, the others are not: their values only have to be the signed ones.
 	AllowMorePCRs bool
 	// AKIssuers are CAs, one of which has to have issued the AK's certificate, which has to be valid at the time At. Without pinned AKs in KnownGood any AK
-	// with such a certificate is taken; with them, the AK has to be pinned too. nil: certificates are not looked at.
+	// with such a certificate is taken; with them, the AK has to be pinned too. nil: certificates are not looked at. Such a CA must issue nothing but AK certificates: one of it for
+	// a key in software would make an AK of that. Whether an AK's certificate was revoked is not looked at: RefusedAKs is for that.
 	AKIssuers *x509.CertPool
 	At        time.Time
 	// AKAttributesByIssuer weakens two checks: an AK that is known by its certificate or its key alone, of which nothing shows that it is restricted and
