@@ -142,7 +142,8 @@ func needed(method string) (role Role, known bool) {
 	case agentv1.EnrollmentService_GetIdentity_FullMethodName, agentv1.EnrollmentService_ActivateCredential_FullMethodName:
 		return RoleEnroll, true
 	case agentv1.EnrollmentService_InstallCertificate_FullMethodName, agentv1.EnrollmentService_RotateAK_FullMethodName,
-		agentv1.EnrollmentService_CommitAK_FullMethodName, agentv1.EnrollmentService_Reprovision_FullMethodName:
+		agentv1.EnrollmentService_CommitAK_FullMethodName, agentv1.EnrollmentService_Reprovision_FullMethodName,
+		agentv1.EnrollmentService_GetTLSCertificateRequest_FullMethodName:
 		return RoleAdmin, true
 	default:
 		return "", strings.HasPrefix(method, "/grpc.health.v1.Health/")

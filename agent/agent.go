@@ -43,6 +43,8 @@ type Deps struct {
 	// TLS must ask for and verify callers' certificates, and speak nothing older than TLS 1.3. Its VerifyConnection is asked again for every call; after it changed
 	// its mind, call Recheck. Nil VerifyConnection: certificates are verified by ClientCAs.
 	TLS *tls.Config
+	// TLSKey, if not nil, is given the server's key in the TPM, for a Config whose tls.key is KeyInTPM. It signs for TLS then.
+	TLSKey *TLSKey
 	// Unix takes callers without TLS, whom the kernel tells apart. Nil: nobody.
 	Unix net.Listener
 }
@@ -110,6 +112,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 		Open:          deps.OpenTPM,
 		Algorithm:     config.TPM.AK.Algorithm,
 		Handle:        tpm2.TPMHandle(config.TPM.AK.Handle),
+		TLSHandle:     config.tlsHandle(),
 		Auths:         auths,
 		RecordFile:    config.recordFile(),
 		EKCertificate: config.TPM.EKCertificate,
@@ -119,6 +122,14 @@ func New(config Config, deps Deps) (*Agent, error) {
 		OnState:       a.stateChanged,
 	})
 	a.stateChanged(a.tpm.State())
+
+	if config.TLS.Key == KeyInTPM {
+		if a.deps.TLSKey == nil {
+			a.deps.TLSKey = NewTLSKey() // only for certificate requests
+		}
+
+		a.deps.TLSKey.owner.Store(a.tpm)
+	}
 
 	if err := a.addGuard(config); err != nil {
 		return nil, err
@@ -164,7 +175,7 @@ func (a *Agent) addServers(config Config) {
 		simulated: a.deps.Simulated,
 		version:   a.deps.Version,
 	}
-	enrollment := &enrollmentService{tpm: a.tpm, logs: store}
+	enrollment := &enrollmentService{tpm: a.tpm, logs: store, tlsKey: a.deps.TLSKey}
 
 	bounds := config.Listen.bounded()
 	add := func(listener net.Listener, transport credentials.TransportCredentials) {
@@ -309,8 +320,12 @@ func (a *Agent) stateChanged(state tpm.State) {
 
 	a.health.SetServingStatus("", serving)
 	a.health.SetServingStatus(agentv1.QuoteService_ServiceDesc.ServiceName, serving)
-	a.metrics.setReady(state.Err == nil)
+	a.metrics.setState(state)
 	a.status.tpmChanged(state)
+
+	if a.deps.TLSKey != nil {
+		a.deps.TLSKey.stateChanged(state)
+	}
 }
 
 // bootID returns the kernel's boot id, empty if it can't be read.

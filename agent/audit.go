@@ -194,6 +194,8 @@ func auditedAs(method string) string {
 		return "commit"
 	case agentv1.EnrollmentService_Reprovision_FullMethodName:
 		return "reprovision"
+	case agentv1.EnrollmentService_GetTLSCertificateRequest_FullMethodName:
+		return "tls_request"
 	default:
 		return ""
 	}

@@ -39,9 +39,13 @@ type ListenConfig struct {
 // LoadCredential=NAME:... gave to the unit. The files are read again whenever they change, and on SIGHUP; what can't be used replaces nothing. Connections
 // of callers that may not come in any more are closed.
 type TLSConfig struct {
-	// Certificate is this node's certificate chain (PEM), with extended key usage serverAuth; Key its private key (PEM).
+	// Certificate is this node's certificate chain (PEM), with extended key usage serverAuth; Key its private key (PEM), or the word tpm: then the key is one on ECDSA P-256 that
+	// the TPM makes and never gives away, and trustpool-agent identity tls-csr prints the certificate request for it. A handshake then costs a signature of the TPM, which
+	// one that resumes a session does not.
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+	// TPMHandle is the persistent handle of that key. An object of somebody else there is never overwritten. Default: 0x200 above tpm.ak.handle.
+	TPMHandle uint32 `yaml:"tpm_handle"`
 	// ClientCA holds the certificates (PEM) of the authorities that sign callers' certificates. Those need the extended key usage clientAuth.
 	ClientCA string `yaml:"client_ca"`
 	// CRL holds these authorities' certificate revocation lists (PEM, or one in DER). An outdated list counts on, with a warning in the log. Default: none, nobody is
@@ -141,6 +145,7 @@ func (c Config) validateListen(p *problems) {
 
 	checkAddress(p, "listen.address", c.Listen.Address)
 	c.TLS.validate(p)
+	c.validateTLSHandle(p)
 
 	if len(c.Clients) == 0 {
 		p.add("clients", "empty, so that every caller would be refused; write at least one rule {san: [dns:NAME], roles: [quote]}")
@@ -175,9 +180,23 @@ func (c TLSConfig) validate(p *problems) {
 	}
 
 	for _, file := range []struct{ key, path string }{{"certificate", c.Certificate}, {"key", c.Key}, {"client_ca", c.ClientCA}, {"crl", c.CRL}} {
-		if file.path != "" && !isFile(file.path) {
+		if file.path != "" && !isFile(file.path) && (file.key != "key" || file.path != KeyInTPM) {
 			p.add("tls."+file.key, "%q is neither an absolute path nor credential:NAME; write one of them", file.path)
 		}
+	}
+}
+
+// validateTLSHandle keeps the TLS key out of the way of the AKs. TPM 2.0 Part 2, 7.4: persistent objects of the owner have handles 0x81000000 to 0x817FFFFF.
+func (c Config) validateTLSHandle(p *problems) {
+	handle, first := uint32(c.tlsHandle()), c.TPM.AK.Handle
+
+	switch {
+	case c.TLS.TPMHandle != 0 && c.TLS.Key != KeyInTPM:
+		p.add("tls.tpm_handle", "it says nothing while the key is in a file; remove it, or write tls.key: tpm")
+	case handle != 0 && (handle < 0x81000000 || handle > 0x817FFFFF):
+		p.add("tls.tpm_handle", "0x%08x is not an owner's persistent handle; write one from 0x81000000 to 0x817FFFFF", handle)
+	case handle != 0 && handle >= first && handle-first < tpm.MaxGenerations:
+		p.add("tls.tpm_handle", "0x%08x is one of the handles that AKs take; write one below tpm.ak.handle, or at least 0x100 above it", handle)
 	}
 }
 

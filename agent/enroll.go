@@ -17,6 +17,8 @@ type enrollmentService struct {
 
 	tpm  *tpm.TPM
 	logs *logs.Store
+	// tlsKey is nil if the server's key is in a file.
+	tlsKey *TLSKey
 }
 
 // maxCredential bounds each part of a credential, in bytes: a TPM2B_ENCRYPTED_SECRET of RSA-4096 has 512, a TPM2B_ID_OBJECT less.
@@ -43,7 +45,17 @@ func (s *enrollmentService) GetIdentity(ctx context.Context, request *agentv1.Ge
 		})
 	}
 
+	if identity.TLS != nil {
+		response.TlsKey = &agentv1.TlsKey{Public: identity.TLS.Public}
+	}
+
 	for _, ak := range identity.AKs {
+		if identity.TLS != nil {
+			response.TlsKey.Certifications = append(response.TlsKey.Certifications, &agentv1.TlsKeyCertification{
+				AkName: ak.AK.Name(), CertifyInfo: ak.TLSInfo, CertifySignature: ak.TLSSignature,
+			})
+		}
+
 		response.AttestationKeys = append(response.AttestationKeys, &agentv1.AttestationKey{
 			Name: ak.AK.Name(), Public: ak.AK.Public, Certificate: ak.AK.Record.Certificate, Generation: ak.AK.Record.Generation, Pending: ak.Pending,
 			CreationData: ak.Data, CertifyInfo: ak.Info, CertifySignature: ak.Signature,
@@ -64,7 +76,7 @@ func (s *enrollmentService) identity(ctx context.Context, nonce []byte) (*tpm.Id
 		return nil, err
 	}
 
-	return s.tpm.Identity(ctx, parsed.bytes)
+	return s.tpm.Identity(ctx, parsed.bytes, tlsExtraData(parsed.bytes))
 }
 
 // ActivateCredential implements the RPC of that name.
@@ -119,7 +131,7 @@ func (s *enrollmentService) install(ctx context.Context, der []byte) error {
 	}
 
 	certificate, err := x509.ParseCertificate(der)
-	if err != nil || time.Now().After(certificate.NotAfter) {
+	if now := time.Now(); err != nil || now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
 		return refuse(agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID)
 	}
 
@@ -162,7 +174,14 @@ func (s *enrollmentService) CommitAK(ctx context.Context, request *agentv1.Commi
 
 // Reprovision implements the RPC of that name.
 func (s *enrollmentService) Reprovision(ctx context.Context, _ *agentv1.ReprovisionRequest) (*agentv1.ReprovisionResponse, error) {
-	ak, err := s.tpm.Reprovision(ctx)
+	// In whatever state the TPM is: that is what reprovisioning is for.
+	_, err := s.tpm.Settled(ctx)
+
+	var ak *tpm.AK
+	if err == nil {
+		ak, err = s.tpm.Reprovision(ctx)
+	}
+
 	if err != nil {
 		return nil, edgeError(err)
 	}

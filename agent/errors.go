@@ -103,6 +103,10 @@ func answerTo(reason agentv1.ErrorReason) answer {
 		return answer{codes.Aborted, "the log changed while it was read: ask for a quote again", time.Second}
 	case agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE:
 		return answer{codes.FailedPrecondition, "there is no TLS 1.3 connection to bind to: call over mutual TLS, or ask for BIND_MODE_RAW", 0}
+	case agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE:
+		return answer{codes.FailedPrecondition, "the node has no usable TLS key in its TPM: its operator has to set tls.key to tpm, or finds in the agent's log what is wrong with the key", 0}
+	case agentv1.ErrorReason_ERROR_REASON_SAN_INVALID:
+		return answer{codes.InvalidArgument, "a subject alternative name can't be in a certificate: write at most 16 as dns:NAME, ip:ADDRESS or uri:URI", 0}
 	case agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:
 		return answer{codes.Unavailable, "the agent is shutting down: try again later", 5 * time.Second}
 	default:
@@ -172,6 +176,7 @@ func reasonOf(err error) agentv1.ErrorReason {
 		{tpm.ErrRecord, agentv1.ErrorReason_ERROR_REASON_RECORD_UNREADABLE},
 		{tpm.ErrUnknownAK, agentv1.ErrorReason_ERROR_REASON_AK_UNKNOWN},
 		{tpm.ErrUnknownEK, agentv1.ErrorReason_ERROR_REASON_EK_UNKNOWN},
+		{tpm.ErrTLSKey, agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE},
 		{tpm.ErrCredential, agentv1.ErrorReason_ERROR_REASON_CREDENTIAL_INVALID},
 		{tpm.ErrCertificate, agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID},
 		{tpm.ErrHandleTaken, agentv1.ErrorReason_ERROR_REASON_HANDLE_TAKEN},

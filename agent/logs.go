@@ -64,7 +64,7 @@ func (s *quoteService) GetEventLog(request *agentv1.GetEventLogRequest, stream g
 	return sendLog(stream.Context(), log, int64(request.GetOffset()), stream.Send) // #nosec G115 -- not above the size
 }
 
-// sendLog sends a log from an offset on. It holds one chunk at a time: gRPC has written a message out before Send returns.
+// sendLog sends a log from an offset on. It uses one chunk for all pieces: gRPC has encoded a piece before Send returns, and nothing here looks at it later.
 func sendLog(ctx context.Context, log logs.LogReader, offset int64, send func(*agentv1.GetEventLogResponse) error) error {
 	chunk := make([]byte, chunkSize)
 

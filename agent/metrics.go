@@ -2,10 +2,14 @@ package agent
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trustpool/trustpool/agent/internal/tpm"
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 )
 
 // metrics are what the agent counts. Label values come from closed sets: reasons of refusal and TPM response codes that are retried.
@@ -14,8 +18,12 @@ type metrics struct {
 	seconds prometheus.Histogram
 	retries *prometheus.CounterVec
 	ready   prometheus.Gauge
-	denials *prometheus.CounterVec
-	lost    prometheus.Counter
+	akState *prometheus.GaugeVec
+	// transient and notAfter are of the AK in use.
+	transient prometheus.Gauge
+	notAfter  prometheus.Gauge
+	denials   *prometheus.CounterVec
+	lost      prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -38,6 +46,19 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Help: "1 if quotes can be made now, else 0.",
 		}),
 	}
+	m.akState = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "trustpool_agent_ak_state",
+		Help: "1 for the state that the attestation key is in, 0 for the others; the states are those of AkState in the contract.",
+	}, []string{"state"})
+	m.transient = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "trustpool_agent_ak_transient",
+		Help: "1 if the attestation key could not be kept at its persistent handle, so that each quote costs more, else 0.",
+	})
+	m.notAfter = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "trustpool_agent_ak_certificate_not_after_seconds",
+		Help: "When the attestation key's certificate ends, in seconds since 1970; 0 if there is none.",
+	})
+	registerer.MustRegister(m.akState, m.transient, m.notAfter)
 	m.denials = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "trustpool_agent_denials_total",
 		Help: "Connections and calls that were not let in, by reason: connections, connections_per_address, connections_arriving, handshake, certificate, no_rule, " +
@@ -71,10 +92,27 @@ func (m *metrics) denied(reason string) {
 	m.denials.WithLabelValues(reason).Inc()
 }
 
-func (m *metrics) setReady(ready bool) {
-	if ready {
-		m.ready.Set(1)
-	} else {
-		m.ready.Set(0)
+// setState shows what became of the attestation key.
+func (m *metrics) setState(state tpm.State) {
+	m.ready.Set(oneIf(state.Err == nil))
+
+	now := akState(state)
+	for number, name := range agentv1.AkState_name {
+		if number != int32(agentv1.AkState_AK_STATE_UNSPECIFIED) {
+			m.akState.WithLabelValues(strings.ToLower(strings.TrimPrefix(name, "AK_STATE_"))).Set(oneIf(number == int32(now)))
+		}
 	}
+
+	if state.Err == nil {
+		m.transient.Set(oneIf(state.AK.Transient))
+		m.notAfter.Set(float64(notAfter(state.AK)))
+	}
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+
+	return 0
 }

@@ -63,7 +63,7 @@ func (b *statusBoard) tpmChanged(state tpm.State) {
 		s.AkState, s.Detail = akState(state), ""
 
 		if state.Err != nil {
-			s.Detail = state.Err.Error()
+			s.Detail = answerTo(reasonOf(state.Err)).message
 		} else {
 			s.AkName, s.PendingAkName = state.AK.Name(), nil
 			s.AkTransient, s.AkCertificateNotAfter = state.AK.Transient, notAfter(state.AK)

@@ -39,7 +39,7 @@ has one owner.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.PersistentFlags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`")
-	command.AddCommand(identityShow(&configPath), identityRotate(&configPath), identityCommit(&configPath), identityReprovision(&configPath))
+	command.AddCommand(identityShow(&configPath), identityRotate(&configPath), identityCommit(&configPath), identityReprovision(&configPath), identityTLSRequest(&configPath))
 
 	for _, sub := range append(command.Commands(), command) {
 		sub.SilenceUsage, sub.SilenceErrors = true, true
@@ -257,6 +257,10 @@ func withNode(ctx context.Context, configPath string, call func(context.Context,
 
 			return callSocket(ctx, socket, call)
 		}
+	}
+
+	if config.StateDir == "" {
+		return daemon.UsageError{Err: errors.New("no daemon answers at listen.unix, and without state_dir nobody can tell whether one uses the TPM: set one of the two")}
 	}
 
 	return withOwnAgent(ctx, config, call)

@@ -4,13 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trustpool/trustpool/agent"
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
 )
 
@@ -88,12 +88,13 @@ func checkConfigCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config := agent.DefaultConfig()
-			if err := daemon.LoadConfig(configPath, &config); err != nil {
+			config, err := loadConfig(configPath)
+			if err != nil {
 				return err
 			}
 
-			if _, err := serverTLS(config); err != nil {
+			_, err = serverTLS(config)
+			if err = errors.Join(config.CheckFiles(), err); err != nil {
 				return daemon.UsageError{Err: err}
 			}
 

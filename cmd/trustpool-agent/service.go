@@ -27,11 +27,19 @@ func runService(ctx context.Context, configPath string, stderr io.Writer) error 
 		return err
 	}
 
+	if err := config.CheckFiles(); err != nil {
+		return daemon.UsageError{Err: err}
+	}
+
 	logger := daemon.NewLogger(stderr)
 	s := service{config: config, deps: agent.Deps{Logger: logger}, reload: func() (agent.Config, error) { return loadConfig(configPath) }}
 
 	if config.Listen.Address != "" {
-		if s.tls, err = daemon.LoadTLS(tlsFiles(config.TLS), logger); err != nil {
+		if config.TLS.Key == agent.KeyInTPM {
+			s.deps.TLSKey = agent.NewTLSKey()
+		}
+
+		if s.tls, err = daemon.LoadTLS(tlsFiles(config.TLS, s.deps.TLSKey), logger); err != nil {
 			return daemon.UsageError{Err: err}
 		}
 	}
@@ -58,8 +66,14 @@ func loadConfig(path string) (agent.Config, error) {
 	return config, nil
 }
 
-func tlsFiles(config agent.TLSConfig) daemon.TLSFiles {
-	return daemon.TLSFiles{Certificate: config.Certificate, Key: config.Key, ClientCA: config.ClientCA, CRL: config.CRL}
+// tlsFiles names the files. key is nil, unless the server's key is in the TPM.
+func tlsFiles(config agent.TLSConfig, key *agent.TLSKey) daemon.TLSFiles {
+	files := daemon.TLSFiles{Certificate: config.Certificate, Key: config.Key, ClientCA: config.ClientCA, CRL: config.CRL}
+	if key != nil {
+		files.Held = key.Signer
+	}
+
+	return files
 }
 
 // serverTLS loads the TLS files once, if the config asks for a listener that needs them.
@@ -68,7 +82,12 @@ func serverTLS(config agent.Config) (*tls.Config, error) {
 		return nil, nil
 	}
 
-	files, err := daemon.LoadTLS(tlsFiles(config.TLS), slog.New(slog.DiscardHandler))
+	var key *agent.TLSKey
+	if config.TLS.Key == agent.KeyInTPM {
+		key = agent.NewTLSKey() // which key the TPM has is not known here: all that can be checked is that the certificate's could be it
+	}
+
+	files, err := daemon.LoadTLS(tlsFiles(config.TLS, key), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +171,18 @@ func (s service) follow(ctx context.Context, group *errgroup.Group, node *agent.
 	if s.tls != nil {
 		s.tls.OnChange(node.Recheck)
 		group.Go(func() error { return s.tls.Run(ctx) })
+	}
+
+	if key := s.deps.TLSKey; key != nil {
+		group.Go(func() error {
+			select {
+			case <-ctx.Done():
+			case <-key.Known():
+				_ = s.tls.Reload() // a certificate for another key is told, and counted
+			}
+
+			return nil
+		})
 	}
 }
 

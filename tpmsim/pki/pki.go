@@ -5,6 +5,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -50,7 +51,7 @@ func New(name string) (*CA, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		MaxPathLenZero:        true,
-	}, nil, key, key)
+	}, nil, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("making authority %q: %w", name, err)
 	}
@@ -94,7 +95,7 @@ func (ca *CA) Issue(leaf Leaf) (*Pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuing a certificate: %w", err)
 	}
-	cert, err := sign(template, ca.cert, key, ca.key)
+	cert, err := sign(template, ca.cert, key.Public(), ca.key)
 	if err != nil {
 		return nil, fmt.Errorf("issuing a certificate: %w", err)
 	}
@@ -107,6 +108,23 @@ func (ca *CA) Issue(leaf Leaf) (*Pair, error) {
 		Certificate: tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert},
 		CertPEM:     pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}),
 		KeyPEM:      pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	}, nil
+}
+
+// IssueFor signs a certificate for a key that somebody else holds. The pair's PrivateKey and KeyPEM are left for the caller to fill.
+func (ca *CA) IssueFor(leaf Leaf, key crypto.PublicKey) (*Pair, error) {
+	template, err := leaf.template(time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("issuing a certificate: %w", err)
+	}
+	cert, err := sign(template, ca.cert, key, ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("issuing a certificate: %w", err)
+	}
+
+	return &Pair{
+		Certificate: tls.Certificate{Certificate: [][]byte{cert.Raw}, Leaf: cert},
+		CertPEM:     pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}),
 	}, nil
 }
 
@@ -151,8 +169,8 @@ func (l Leaf) template(now time.Time) (*x509.Certificate, error) {
 	return t, nil
 }
 
-// sign certifies the public part of key. A nil issuer means self-signed.
-func sign(template, issuer *x509.Certificate, key, issuerKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
+// sign certifies a public key. A nil issuer means self-signed.
+func sign(template, issuer *x509.Certificate, key crypto.PublicKey, issuerKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
@@ -162,7 +180,7 @@ func sign(template, issuer *x509.Certificate, key, issuerKey *ecdsa.PrivateKey) 
 		issuer = template
 	}
 
-	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), issuerKey)
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key, issuerKey)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ type CollectOptions struct {
 	// Root stands for "/": logs and SMBIOS tables are looked for below it.
 	Root string
 	// Output is the snapshot directory. It is made if it is not there, for its owner and Group only. An existing one must belong to root or to this
-	// process's user, and nobody else may write to it; its mode is left as it is.
+	// process's user, and nobody else may write to it; its mode is left as it is, unless it is of root's group.
 	Output string
 	// Group may read the snapshot. A group that does not exist is told in Manifest.Notes.
 	Group string
@@ -139,7 +139,7 @@ func groupFor(d directory, isNew bool, name string) (gid int, note string) {
 		err = d.tryGroup(gid)
 	}
 
-	if err == nil && isNew {
+	if err == nil && (isNew || d.isOfGroup(0)) { // the second: made when the group did not exist yet
 		err = share(d.File, gid, 0o750)
 	}
 
@@ -148,6 +148,13 @@ func groupFor(d directory, isNew bool, name string) (gid int, note string) {
 	}
 
 	return gid, ""
+}
+
+// isOfGroup tells whose group's the directory is.
+func (d directory) isOfGroup(gid uint32) bool {
+	var info unix.Stat_t
+
+	return unix.Fstat(int(d.Fd()), &info) == nil && info.Gid == gid // #nosec G115 -- a file descriptor
 }
 
 // tryGroup tells whether files can be given to a group: it takes CAP_CHOWN, or to be a member.

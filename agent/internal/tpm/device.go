@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/google/go-tpm/tpm2/transport"
+	"golang.org/x/sys/unix"
 )
 
 // maxFrame bounds commands and responses. The kernel's TPM_BUFSIZE is 4096 (drivers/char/tpm/tpm.h).
@@ -35,12 +36,13 @@ func Open(path string) (transport.TPMCloser, error) {
 		return nil, fmt.Errorf("opening the TPM: %s is neither a character device nor a socket", path)
 	}
 
-	file, err := os.OpenFile(path, os.O_RDWR, 0) // #nosec G304 -- the operator's config names the device
+	// Blocking: with O_NONBLOCK, which os.OpenFile would set, the kernel only queues a command, and a read that comes before the response gives 0 bytes.
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("opening the TPM: %w", err)
+		return nil, fmt.Errorf("opening the TPM: %w", &fs.PathError{Op: "open", Path: path, Err: err})
 	}
 
-	return &device{file}, nil
+	return &device{os.NewFile(uintptr(fd), path)}, nil // #nosec G115 -- a file descriptor
 }
 
 // device carries one command at a time: a write is a command, and the reads that follow are its response.

@@ -48,7 +48,7 @@ func TestManyQuotesAndEnrolmentsLeaveNothingBehind(t *testing.T) {
 	}
 
 	for range enrolments {
-		identity, err := owner.Identity(t.Context(), nonce)
+		identity, err := owner.Identity(t.Context(), nonce, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestACredentialIsOpenedAfterTPM2Clear(t *testing.T) {
 	owner, _, stop := owned(t, node)
 	defer stop()
 
-	identity, err := owner.Identity(t.Context(), bytes.Repeat([]byte{1}, 32))
+	identity, err := owner.Identity(t.Context(), bytes.Repeat([]byte{1}, 32), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

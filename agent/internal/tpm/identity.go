@@ -18,16 +18,20 @@ type Creation struct {
 	Pending bool
 	// Data is TPMS_CREATION_DATA (TPM 2.0 Part 2, 15.1); Info is TPMS_ATTEST over its digest, and Signature the TPMT_SIGNATURE over Info by the AK itself.
 	Data, Info, Signature []byte
+	// TLSInfo is TPMS_ATTEST that the AK made about the TLS key, TLSSignature the TPMT_SIGNATURE over it; nil if there is no TLS key.
+	TLSInfo, TLSSignature []byte
 }
 
 // Identity is who a node is, as far as its TPM says.
 type Identity struct {
 	EKs []EK
 	AKs []Creation
+	// TLS is the TLS key, nil if there is none.
+	TLS *TLSKey
 }
 
-// Identity returns the EKs, and for each AK a certification of its creation that signs nonce.
-func (t *TPM) Identity(ctx context.Context, nonce []byte) (*Identity, error) {
+// Identity returns the EKs, and for each AK a certification of its creation that signs nonce, and one of the TLS key that signs tlsData.
+func (t *TPM) Identity(ctx context.Context, nonce, tlsData []byte) (*Identity, error) {
 	var identity Identity
 
 	err := t.use(ctx, func(s *tpmSession) error {
@@ -36,7 +40,7 @@ func (t *TPM) Identity(ctx context.Context, nonce []byte) (*Identity, error) {
 			return err
 		}
 
-		identity = Identity{EKs: eks}
+		identity = Identity{EKs: eks, TLS: s.tls}
 
 		for _, ak := range []*AK{s.ak, s.pending} {
 			if ak == nil {
@@ -46,6 +50,12 @@ func (t *TPM) Identity(ctx context.Context, nonce []byte) (*Identity, error) {
 			creation, err := t.certifyCreation(ak, nonce)
 			if err != nil {
 				return err
+			}
+
+			if s.tls != nil {
+				if creation.TLSInfo, creation.TLSSignature, err = s.certifyTLS(ak, s.tls, tlsData); err != nil {
+					return err
+				}
 			}
 
 			creation.Pending = ak == s.pending
@@ -76,8 +86,35 @@ func (t *TPM) endorsementKeys() ([]EK, error) {
 	return eks, err
 }
 
-// certifyCreation derives the key once more, since only creation gives the ticket that TPM2_CertifyCreation (TPM 2.0 Part 3, 18.3) wants.
-func (t *TPM) certifyCreation(ak *AK, nonce []byte) (creation *Creation, err error) {
+// certifyCreation has the TPM say how it made the AK: TPM2_CertifyCreation (TPM 2.0 Part 3, 18.3).
+func (t *TPM) certifyCreation(ak *AK, nonce []byte) (*Creation, error) {
+	made, err := t.creationOf(ak)
+	if err != nil {
+		return nil, err
+	}
+
+	response, err := tpm2.CertifyCreation{
+		SignHandle:     ak.authorized(),
+		ObjectHandle:   tpm2.NamedHandle{Handle: ak.handle, Name: tpm2.TPM2BName{Buffer: ak.Name()}},
+		QualifyingData: tpm2.TPM2BData{Buffer: nonce},
+		CreationHash:   made.CreationHash,
+		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+		CreationTicket: made.CreationTicket,
+	}.Execute(t.session.line)
+	if err != nil {
+		return nil, fmt.Errorf("certifying the AK's creation: %w", t.session.signError(ak, err, nonce))
+	}
+
+	return &Creation{AK: ak, Data: made.CreationData.Bytes(), Info: response.CertifyInfo.Bytes(), Signature: tpm2.Marshal(response.Signature)}, nil
+}
+
+// creationOf derives the AK once more, since only creation gives the ticket that its certification wants. A ticket is good until the TPM is reset or cleared, and so is
+// what is kept here.
+func (t *TPM) creationOf(ak *AK) (made *tpm2.CreatePrimaryResponse, err error) {
+	if made = t.session.creations[string(ak.Name())]; made != nil {
+		return made, nil
+	}
+
 	err = t.keys().withPrimary(ak.Record.Algorithm, ak.Record.Generation, func(primary *tpm2.CreatePrimaryResponse) (bool, error) {
 		if !bytes.Equal(primary.Name.Buffer, ak.Name()) {
 			t.session.stale = true
@@ -85,29 +122,13 @@ func (t *TPM) certifyCreation(ak *AK, nonce []byte) (creation *Creation, err err
 			return false, ErrReplaced
 		}
 
-		response, err := tpm2.CertifyCreation{
-			SignHandle:     ak.authorized(),
-			ObjectHandle:   tpm2.NamedHandle{Handle: ak.handle, Name: tpm2.TPM2BName{Buffer: ak.Name()}},
-			QualifyingData: tpm2.TPM2BData{Buffer: nonce},
-			CreationHash:   primary.CreationHash,
-			InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
-			CreationTicket: primary.CreationTicket,
-		}.Execute(t.session.line)
-		if err != nil {
-			return false, fmt.Errorf("certifying the AK's creation: %w", t.session.signError(ak, err, nonce))
-		}
-
-		creation = &Creation{
-			AK:        ak,
-			Data:      primary.CreationData.Bytes(),
-			Info:      response.CertifyInfo.Bytes(),
-			Signature: tpm2.Marshal(response.Signature),
-		}
+		made = primary
+		t.session.creations[string(ak.Name())] = primary
 
 		return false, nil
 	})
 
-	return creation, err
+	return made, err
 }
 
 // Activate opens a credential that was made for one of this node's EKs and AKs, and notes that the AK was enrolled.

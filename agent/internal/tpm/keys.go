@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// maxGenerations bounds how often an AK can be rotated: each generation has a handle of its own.
-const maxGenerations = 256
+// MaxGenerations bounds how often an AK can be rotated: each generation has a handle of its own.
+const MaxGenerations = 256
 
 // keys finds and sets up AKs. It uses a TPM that nobody else uses meanwhile.
 type keys struct {
@@ -19,21 +18,26 @@ type keys struct {
 	auths Auths
 }
 
-// find looks for the AKs of a host without record: only generations whose handle holds something are derived, and the highest that fits is taken. If there is none, the
-// record is that of the first AK, which is still to be made.
+// find looks for the AKs of a host without record: only generations whose handle holds something are derived, and the lowest that fits is taken, since a rotation removes the
+// old AK at its end and not before. If there is none, the record is that of the first AK, which is still to be made.
 func (k keys) find(alg KeyAlgorithm, base tpm2.TPMHandle) (Record, error) {
-	occupied, err := handlesBetween(k.tpm, base, base+maxGenerations-1)
+	occupied, err := handlesBetween(k.tpm, base, base+MaxGenerations-1)
 	if err != nil {
 		return Record{}, fmt.Errorf("listing persistent handles: %w", err)
 	}
 
-	for _, handle := range slices.Backward(occupied) {
+	for _, handle := range occupied {
 		occupant, err := k.publicAt(handle)
-		if err != nil || occupant == nil {
+		if err != nil {
 			return Record{}, err
 		}
 
-		record, err := k.next(alg, base, uint32(handle-base))
+		occupantAlg, fits := algorithmOf(occupant)
+		if !fits {
+			continue
+		}
+
+		record, err := k.next(occupantAlg, base, uint32(handle-base))
 		if err != nil {
 			return Record{}, err
 		}
@@ -51,9 +55,38 @@ func (k keys) find(alg KeyAlgorithm, base tpm2.TPMHandle) (Record, error) {
 	return Record{AK: record}, nil
 }
 
+// algorithmOf returns the algorithm of the AK that an object may be; false if it can be none. Of an object whose hierarchy is switched off nothing is known: occupant is nil.
+func algorithmOf(occupant *tpm2.ReadPublicResponse) (KeyAlgorithm, bool) {
+	if occupant == nil {
+		return "", false
+	}
+
+	public, err := occupant.OutPublic.Contents()
+	if err != nil {
+		return "", false
+	}
+
+	if public.Type == tpm2.TPMAlgRSA {
+		return RSA2048, true
+	}
+
+	curve, err := public.Parameters.ECCDetail()
+
+	switch {
+	case err != nil:
+		return "", false
+	case curve.CurveID == tpm2.TPMECCNistP256:
+		return ECDSAP256, true
+	case curve.CurveID == tpm2.TPMECCNistP384:
+		return ECDSAP384, true
+	default:
+		return "", false
+	}
+}
+
 // next derives a key only to learn its Name, and returns its record. The key may not be at its handle yet.
 func (k keys) next(alg KeyAlgorithm, base tpm2.TPMHandle, generation uint32) (*KeyRecord, error) {
-	if generation >= maxGenerations {
+	if generation >= MaxGenerations {
 		return nil, fmt.Errorf("no handle is left for AK %d", generation)
 	}
 
@@ -100,35 +133,52 @@ func (k keys) ensure(record KeyRecord) (ak *AK, restored bool, err error) {
 	return ak, err == nil, err
 }
 
-// keep puts the AK at its handle. Where that is impossible, because the owner's authorisation was not given or NV is full, it stays loaded instead.
+// keep puts the AK at its handle. Where that is impossible, it stays loaded instead.
 func (k keys) keep(ak *AK, primary *tpm2.CreatePrimaryResponse) (loaded bool, err error) {
+	why, err := k.persist(primary, ak.Record.Handle)
+	if err != nil || why == "" {
+		return false, err
+	}
+
+	ak.handle, ak.Transient, ak.Why = primary.ObjectHandle, true, why
+
+	return true, nil
+}
+
+// persist puts a key at a handle. why says that this is impossible, because the owner's authorisation was not given or NV is full.
+func (k keys) persist(primary *tpm2.CreatePrimaryResponse, handle tpm2.TPMHandle) (why string, err error) {
 	_, err = tpm2.EvictControl{
 		Auth:             k.auths.owner(),
 		ObjectHandle:     &tpm2.NamedHandle{Handle: primary.ObjectHandle, Name: primary.Name},
-		PersistentHandle: ak.Record.Handle,
+		PersistentHandle: handle,
 	}.Execute(k.tpm)
 	if err == nil {
-		return false, nil
+		return "", nil
 	}
+
+	err = fmt.Errorf("keeping the key at 0x%08x: %w", uint32(handle), err)
 
 	for _, bearable := range []tpm2.TPMRC{tpm2.TPMRCBadAuth, tpm2.TPMRCAuthFail, tpm2.TPMRCNVSpace, tpm2.TPMRCHierarchy} {
 		if errors.Is(err, bearable) {
-			ak.handle, ak.Transient, ak.Why = primary.ObjectHandle, true, fmt.Sprintf("keeping the AK at 0x%08x: %v", uint32(ak.Record.Handle), err)
-
-			return true, nil
+			return err.Error(), nil
 		}
 	}
 
-	return false, fmt.Errorf("keeping the AK at 0x%08x: %w", uint32(ak.Record.Handle), err)
+	return "", err
 }
 
-// withPrimary derives a key. It is flushed after use, unless use says that it stays loaded.
+// withPrimary derives an AK. It is flushed after use, unless use says that it stays loaded.
 func (k keys) withPrimary(alg KeyAlgorithm, generation uint32, use func(*tpm2.CreatePrimaryResponse) (stays bool, err error)) error {
 	public, err := template(alg, generation)
 	if err != nil {
 		return err
 	}
 
+	return k.withTemplate(public, use)
+}
+
+// withTemplate derives a key of the endorsement hierarchy, as withPrimary.
+func (k keys) withTemplate(public tpm2.TPMTPublic, use func(*tpm2.CreatePrimaryResponse) (stays bool, err error)) error {
 	primary, err := tpm2.CreatePrimary{PrimaryHandle: k.auths.endorsement(), InPublic: tpm2.New2B(public)}.Execute(k.tpm)
 
 	switch {
@@ -137,7 +187,7 @@ func (k keys) withPrimary(alg KeyAlgorithm, generation uint32, use func(*tpm2.Cr
 	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, tpm2.TPMRCAuthFail):
 		return ErrAuthRequired
 	case err != nil:
-		return fmt.Errorf("deriving the AK: %w", err)
+		return fmt.Errorf("deriving a key: %w", err)
 	}
 
 	stays, err := use(primary)
@@ -150,7 +200,7 @@ func (k keys) withPrimary(alg KeyAlgorithm, generation uint32, use func(*tpm2.Cr
 
 func (k keys) flush(handle tpm2.TPMHandle) error {
 	if _, err := (tpm2.FlushContext{FlushHandle: handle}).Execute(k.tpm); err != nil {
-		return fmt.Errorf("flushing the AK: %w", err)
+		return fmt.Errorf("flushing a key: %w", err)
 	}
 
 	return nil

@@ -71,8 +71,8 @@ func (s *tpmSession) keep(left []Selection, response *tpm2.PCRReadResponse) erro
 		}
 	}
 
-	if len(response.PCRValues.Digests) == 0 {
-		return fmt.Errorf("the TPM gives no value for a selected PCR")
+	if len(response.PCRValues.Digests) == 0 || len(values) != 0 {
+		return fmt.Errorf("the TPM gives no value for a selected PCR, or one too many")
 	}
 
 	return nil

@@ -25,6 +25,8 @@ type Record struct {
 	Pending *KeyRecord `json:"pending,omitempty"`
 	// Retired is still to be removed from its handle.
 	Retired *KeyRecord `json:"retired,omitempty"`
+	// TLSKey is the Name of the TLS key; empty if there never was one.
+	TLSKey hexBytes `json:"tls_key,omitempty"`
 }
 
 // KeyRecord says which key an AK is.
@@ -33,6 +35,8 @@ type KeyRecord struct {
 	Generation uint32         `json:"generation"`
 	Handle     tpm2.TPMHandle `json:"handle"`
 	Name       hexBytes       `json:"name"`
+	// Kept says that it is at its handle, unless somebody took it away.
+	Kept bool `json:"kept,omitempty"`
 	// Enrolled says that a credential was activated for it.
 	Enrolled bool `json:"enrolled,omitempty"`
 	// Certificate is the operator's (DER), empty if none was installed.

@@ -3,6 +3,7 @@ package tpm
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 )
@@ -15,14 +16,16 @@ import (
 func (t *TPM) Rotate(ctx context.Context) (*AK, error) {
 	var pending *AK
 
-	err := t.use(ctx, func(s *tpmSession) error {
-		if s.pending != nil {
-			pending = s.pending
+	err := t.use(ctx, func(s *tpmSession) (err error) {
+		record := t.record.clone()
 
-			return nil
+		if s.pending == nil && record.Pending != nil { // it could not be set up when the TPM was opened
+			s.pending, _, err = t.keys().ensure(*record.Pending)
 		}
 
-		record := t.record.clone()
+		if pending = s.pending; pending != nil || err != nil {
+			return err
+		}
 
 		next, err := t.keys().next(t.options.Algorithm, t.options.Handle, record.AK.Generation+1)
 		if err != nil {
@@ -33,9 +36,12 @@ func (t *TPM) Rotate(ctx context.Context) (*AK, error) {
 			return err
 		}
 
+		next.Kept = !pending.Transient
+		pending.Record.Kept = next.Kept
 		record.Pending = next
+
 		if err := t.commit(record); err != nil {
-			return err
+			return errors.Join(err, t.unload(pending))
 		}
 
 		s.pending = pending
@@ -48,6 +54,15 @@ func (t *TPM) Rotate(ctx context.Context) (*AK, error) {
 	}
 
 	return pending, nil
+}
+
+// unload flushes an AK that is loaded.
+func (t *TPM) unload(ak *AK) error {
+	if !ak.Transient {
+		return nil
+	}
+
+	return t.keys().flush(ak.handle)
 }
 
 // Commit lets the pending AK take over, and removes the old one from its handle. Asking for the AK that is in use already does nothing.
@@ -125,7 +140,7 @@ func (t *TPM) Reprovision(ctx context.Context) (*AK, error) {
 	}
 
 	if err := t.setUp(); err != nil {
-		return nil, fmt.Errorf("reprovisioning: %w", t.fail(err))
+		return nil, fmt.Errorf("reprovisioning: %w", t.lose(err))
 	}
 
 	return t.session.ak, nil
@@ -143,7 +158,7 @@ func (t *TPM) forget() error {
 		}
 	}
 
-	t.session.ak, t.session.pending, t.record = nil, nil, nil
+	t.session.ak, t.session.pending, t.session.tls, t.record = nil, nil, nil, nil
 
 	return nil
 }

@@ -22,6 +22,8 @@ type Options struct {
 	Algorithm KeyAlgorithm
 	// Handle is the first AK's persistent handle.
 	Handle tpm2.TPMHandle
+	// TLSHandle is the TLS key's persistent handle. 0: there is no TLS key.
+	TLSHandle tpm2.TPMHandle
 	// Auths are the authorisation values that an operator set.
 	Auths Auths
 	// RecordFile remembers the AKs; its folder exists. Empty: nothing is remembered beyond this process.
@@ -49,7 +51,10 @@ type TPM struct {
 	record *Record
 
 	waiting atomic.Int32
-	state   atomic.Pointer[State]
+	// handshake holds a token while a handshake waits for its turn or has it; handshakes counts those and all that wait for the token.
+	handshake  chan struct{}
+	handshakes atomic.Int32
+	state      atomic.Pointer[State]
 	// tried is closed when the TPM was opened for the first time, or could not be.
 	tried chan struct{}
 	// lost wakes Run when the session is no longer good.
@@ -65,6 +70,9 @@ type State struct {
 	// AK, Properties, and during a rotation Pending, are set if Err is nil.
 	AK, Pending *AK
 	Properties  Properties
+	// TLS is the TLS key, nil if there is none; TLSErr then says why, unless none was asked for.
+	TLS    *TLSKey
+	TLSErr error
 }
 
 // Event is something that an observer should hear of.
@@ -85,8 +93,13 @@ type tpmSession struct {
 	ak         *AK
 	pending    *AK // nil unless an AK rotation is under way
 	properties *Properties
+	// tls is nil unless there is a TLS key that can be used; tlsErr says why it can't.
+	tls    *TLSKey
+	tlsErr error
 	// pcrs are the last values read.
 	pcrs map[pcrKey][]byte
+	// creations are the creation data and tickets of AKs, by Name; kept for the same reason.
+	creations map[string]*tpm2.CreatePrimaryResponse
 	// eks are kept once they were read: deriving an RSA key may take a TPM half a minute.
 	eks []EK
 	// stale says that the AK has to be set up again before the next use.
@@ -104,7 +117,7 @@ func New(options Options) *TPM {
 		options.OnState = func(State) {}
 	}
 
-	t := &TPM{options: options, turn: make(chan struct{}, 1), tried: make(chan struct{}), lost: make(chan struct{}, 1)}
+	t := &TPM{options: options, turn: make(chan struct{}, 1), handshake: make(chan struct{}, 1), tried: make(chan struct{}), lost: make(chan struct{}, 1)}
 	t.state.Store(&State{Err: fmt.Errorf("%w: not opened yet", ErrAbsent)})
 
 	return t
@@ -197,8 +210,19 @@ func (t *TPM) keys() keys {
 
 // setUp reads what the TPM says of itself and sets up the AKs on record. It never changes keys by itself: another TPM, or another endorsement seed, gives another
 // key, and that is for an operator to decide.
-func (t *TPM) setUp() error {
+func (t *TPM) setUp() (err error) {
 	s := t.session
+
+	// What an earlier set-up left loaded may be gone, as after TPM2_Clear; if so, flushing it fails, and nothing is lost.
+	_ = t.flushLoaded()
+	s.ak, s.pending, s.tls = nil, nil, nil
+
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.flushLoaded())
+			s.ak, s.pending, s.tls = nil, nil, nil
+		}
+	}()
 
 	properties, err := readProperties(s.line)
 	if err != nil {
@@ -210,16 +234,15 @@ func (t *TPM) setUp() error {
 		return err
 	}
 
-	ak, event, err := t.setUpAK(&record)
-	if err != nil {
+	var event Event
+	if s.ak, event, err = t.setUpAK(&record); err != nil {
 		return err
 	}
 
-	var pending *AK
-	if record.Pending != nil {
-		if pending, _, err = t.keys().ensure(*record.Pending); err != nil {
-			return fmt.Errorf("setting up the pending AK: %w", err)
-		}
+	t.setUpPending(&record)
+
+	if err := t.setUpTLS(&record); err != nil {
+		return fmt.Errorf("setting up the TLS key: %w", err)
 	}
 
 	if s.properties != nil {
@@ -227,7 +250,7 @@ func (t *TPM) setUp() error {
 	}
 
 	t.remember(record)
-	s.properties, s.ak, s.pending, s.stale, s.pcrs, s.eks = properties, ak, pending, false, make(map[pcrKey][]byte), nil
+	s.properties, s.stale, s.pcrs, s.eks, s.creations = properties, false, make(map[pcrKey][]byte), nil, make(map[string]*tpm2.CreatePrimaryResponse)
 	t.publish(event)
 
 	return nil
@@ -235,32 +258,52 @@ func (t *TPM) setUp() error {
 
 // setUpAK sets up the AK in use, at another handle if the operator named another one because the old one is taken, and finishes the end of a rotation.
 func (t *TPM) setUpAK(record *Record) (*AK, Event, error) {
+	wasKept := record.AK.Kept
 	ak, restored, err := t.keys().ensure(*record.AK)
 
 	if moved := t.options.Handle + tpm2.TPMHandle(record.AK.Generation); errors.Is(err, ErrHandleTaken) && moved != record.AK.Handle {
-		record.AK.Handle = moved
-		ak, _, err = t.keys().ensure(*record.AK)
+		record.AK.Handle, wasKept = moved, false
+		ak, restored, err = t.keys().ensure(*record.AK)
 	}
 
 	if err != nil {
 		return nil, EventNone, err
 	}
 
+	record.AK.Kept = !ak.Transient
+	ak.Record.Kept = record.AK.Kept
+
 	if record.Retired != nil {
 		if err := t.keys().remove(*record.Retired); err != nil {
-			t.options.Logger.Warn("the retired AK stays at its handle", "error", err)
+			t.options.Logger.Warn("the retired AK stays at its handle for now", "error", err)
+		} else {
+			record.Retired = nil
 		}
-
-		record.Retired = nil
 	}
 
-	if restored && !ak.Transient && t.record != nil {
+	if restored && wasKept {
 		t.options.Logger.Warn("the AK was gone from its handle and the TPM gave the same one again: was it cleared?", "ak_name", hex.EncodeToString(ak.Name()))
 
 		return ak, EventCleared, nil
 	}
 
 	return ak, EventNone, nil
+}
+
+// setUpPending sets up the AK that waits for the end of a rotation. Its troubles are no reason to stop quoting by the good one.
+func (t *TPM) setUpPending(record *Record) {
+	if record.Pending == nil {
+		return
+	}
+
+	pending, _, err := t.keys().ensure(*record.Pending)
+	if err != nil {
+		t.options.Logger.Error("the pending AK can't be used", "error", err)
+
+		return
+	}
+
+	t.session.pending = pending
 }
 
 // recall returns the record of this process, else of the file, else of what is found in the TPM. It is the caller's own copy.
@@ -304,7 +347,8 @@ func (t *TPM) setState(state State) {
 
 // publish makes the session's state known.
 func (t *TPM) publish(event Event) {
-	t.setState(State{Event: event, AK: t.session.ak, Pending: t.session.pending, Properties: *t.session.properties})
+	s := t.session
+	t.setState(State{Event: event, AK: s.ak, Pending: s.pending, Properties: *s.properties, TLS: s.tls, TLSErr: s.tlsErr})
 }
 
 // use waits for its turn and lets do talk to the TPM. When do finds the AK gone from its handle, as after TPM2_Clear, it is set up again and do
@@ -335,10 +379,7 @@ func (t *TPM) use(ctx context.Context, do func(*tpmSession) error) error {
 	}
 
 	if err != nil && (t.session.stale || t.session.line.broken) {
-		err = t.fail(err)
-		t.lost <- struct{}{} // has room: Run takes one for each session that was good
-
-		return err
+		return t.lose(err)
 	}
 
 	return named(err)
@@ -408,6 +449,18 @@ func (t *TPM) fail(err error) error {
 	return err
 }
 
+// lose is fail for a session that was good: Run has to set it up again.
+func (t *TPM) lose(err error) error {
+	err = t.fail(err)
+
+	select {
+	case t.lost <- struct{}{}:
+	default: // Run is told already
+	}
+
+	return err
+}
+
 // close ends the ownership.
 func (t *TPM) close() error {
 	t.turn <- struct{}{}
@@ -426,7 +479,7 @@ func (t *TPM) close() error {
 	return err
 }
 
-// flushLoaded unloads AKs that could not be kept at their handles.
+// flushLoaded unloads keys that could not be kept at their handles.
 func (t *TPM) flushLoaded() error {
 	var errs []error
 
@@ -434,6 +487,10 @@ func (t *TPM) flushLoaded() error {
 		if ak != nil && ak.Transient {
 			errs = append(errs, t.keys().flush(ak.handle))
 		}
+	}
+
+	if tls := t.session.tls; tls != nil && tls.Transient {
+		errs = append(errs, t.keys().flush(tls.handle))
 	}
 
 	return errors.Join(errs...)

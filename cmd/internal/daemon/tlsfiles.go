@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,8 @@ import (
 type TLSFiles struct {
 	// Certificate is the server's chain (PEM), Key its private key (PEM).
 	Certificate, Key string
+	// Held, if set, takes the place of Key, which is no file then: it returns what signs for the public key of the certificate, or says that it holds another key.
+	Held func(crypto.PublicKey) (crypto.Signer, error)
 	// ClientCA holds the certificates (PEM) of the authorities that sign clients' certificates.
 	ClientCA string
 	// CRL holds revocation lists of these authorities (PEM, or one in DER). Empty: nobody is revoked.
@@ -72,12 +75,18 @@ func (f TLSFiles) load() (*material, error) {
 		return nil, err
 	}
 
-	key, err := read("the server's key", f.Key)
-	if err != nil {
-		return nil, err
+	if f.Held != nil {
+		m.pair, err = heldPair(certificate, f.Held)
+	} else {
+		var key []byte
+		if key, err = read("the server's key", f.Key); err != nil {
+			return nil, err
+		}
+
+		m.pair, err = tls.X509KeyPair(certificate, key)
 	}
 
-	if m.pair, err = tls.X509KeyPair(certificate, key); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("loading the server's certificate and key: %w", err)
 	}
 
@@ -113,6 +122,29 @@ func (f TLSFiles) load() (*material, error) {
 	digest.Sum(m.digest[:0])
 
 	return m, nil
+}
+
+// heldPair puts a chain (PEM) together with a key that is in no file.
+func heldPair(chain []byte, held func(crypto.PublicKey) (crypto.Signer, error)) (pair tls.Certificate, err error) {
+	for block, rest := pem.Decode(chain); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return tls.Certificate{}, fmt.Errorf("a PEM block is %q, not a certificate", block.Type)
+		}
+
+		pair.Certificate = append(pair.Certificate, block.Bytes)
+	}
+
+	if len(pair.Certificate) == 0 {
+		return tls.Certificate{}, errors.New("no PEM certificate in it")
+	}
+
+	if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
+		return tls.Certificate{}, err
+	}
+
+	pair.PrivateKey, err = held(pair.Leaf.PublicKey)
+
+	return pair, err
 }
 
 func readTLSFile(path string) ([]byte, error) {

@@ -71,7 +71,12 @@ func (t *TLS) look() {
 
 // watch watches the directories of all files.
 func (t *TLS) watch(watcher *fsnotify.Watcher) {
-	for _, file := range []string{t.files.Certificate, t.files.Key, t.files.ClientCA, t.files.CRL} {
+	files := []string{t.files.Certificate, t.files.ClientCA, t.files.CRL}
+	if t.files.Held == nil {
+		files = append(files, t.files.Key)
+	}
+
+	for _, file := range files {
 		path, err := CredentialPath(file)
 		if err != nil || path == "" {
 			continue

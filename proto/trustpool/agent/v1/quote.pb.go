@@ -357,7 +357,7 @@ const (
 	StatusEvent_STATUS_EVENT_TPM_REPLACED StatusEvent = 2
 	// A rotation was begun, or ended.
 	StatusEvent_STATUS_EVENT_AK_ROTATION StatusEvent = 3
-	// A certificate was installed for an AK, or will end soon.
+	// A certificate was installed for an AK.
 	StatusEvent_STATUS_EVENT_AK_CERTIFICATE StatusEvent = 4
 	// PCR 17 tells of another launch status than before.
 	StatusEvent_STATUS_EVENT_LAUNCH_CHANGED StatusEvent = 5

@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/trustpool/trustpool/agent/internal/tpm"
+)
+
+// KeyInTPM as tls.key says that the server's private key is in the TPM.
+const KeyInTPM = "tpm"
+
+// handshakeWait is how long a handshake may wait for its signature: less than the default of listen.handshake_timeout.
+const handshakeWait = 4 * time.Second
+
+// TLSKey is the server's private key in the TPM, for a tls.Certificate. A new one has no TPM: New gives it the one that the agent owns, by Deps.TLSKey, and until that is open
+// nobody knows which key it is.
+type TLSKey struct {
+	owner atomic.Pointer[tpm.TPM]
+	state atomic.Pointer[tpm.State] // the last one that tells of the key; nil before there was one
+	once  sync.Once
+	known chan struct{}
+}
+
+// NewTLSKey returns a key that waits for its TPM.
+func NewTLSKey() *TLSKey {
+	return &TLSKey{known: make(chan struct{})}
+}
+
+// Known is closed when it is known which key the TPM has. What Signer took before has then to be looked at again.
+func (k *TLSKey) Known() <-chan struct{} { return k.known }
+
+// Signer returns what signs for a public key, which is that of the server's certificate. It fails if it is known that the TPM has another one. As long as nothing is known, it
+// takes any key on ECDSA P-256: a wrong one then fails each handshake, since the TPM signs for its own key only.
+func (k *TLSKey) Signer(public crypto.PublicKey) (crypto.Signer, error) {
+	key, ok := public.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("the TLS key in the TPM is an ECDSA key on P-256, the certificate's is not")
+	}
+
+	switch state := k.state.Load(); {
+	case state == nil:
+		return &tlsSigner{k, key}, nil
+	case state.TLSErr != nil:
+		return nil, fmt.Errorf("the TLS key in the TPM can't be used: %w", state.TLSErr)
+	case !state.TLS.Key.Equal(key):
+		return nil, errors.New("the certificate is for another key than the TLS key in this TPM; trustpool-agent identity tls-csr prints a request for a new one")
+	default:
+		return &tlsSigner{k, key}, nil
+	}
+}
+
+// stateChanged notes when the key is known.
+func (k *TLSKey) stateChanged(state tpm.State) {
+	if state.TLS != nil || state.TLSErr != nil {
+		k.state.Store(&state)
+		k.once.Do(func() { close(k.known) })
+	}
+}
+
+// tlsSigner is the TLS key as crypto/tls and crypto/x509 take it.
+type tlsSigner struct {
+	key    *TLSKey
+	public *ecdsa.PublicKey
+}
+
+// Public implements crypto.Signer.
+func (s *tlsSigner) Public() crypto.PublicKey { return s.public }
+
+// Sign implements crypto.Signer. It waits for the TPM, but not for long: see tpm.TPM.SignTLS.
+func (s *tlsSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts.HashFunc() != crypto.SHA256 {
+		return nil, fmt.Errorf("the TLS key in the TPM signs digests of SHA-256 only, not of %v", opts.HashFunc())
+	}
+
+	owner := s.key.owner.Load()
+	if owner == nil {
+		return nil, tpm.ErrAbsent
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeWait)
+	defer cancel()
+
+	return owner.SignTLS(ctx, s.public, digest)
+}
+
+// tlsExtraData returns the extraData of TlsKeyCertification.certify_info, as that is defined there.
+func tlsExtraData(nonce []byte) []byte {
+	message := append([]byte("trustpool-tls-key-v1"), 0)
+	message = binary.BigEndian.AppendUint16(message, uint16(len(nonce))) // #nosec G115 -- bounded by ParseNonce
+	sum := sha256.Sum256(append(message, nonce...))
+
+	return append([]byte{mark, markCertified}, sum[:]...)
+}
+
+// tlsHandle returns where the TLS key sits; 0 if it is in a file.
+func (c Config) tlsHandle() tpm2.TPMHandle {
+	switch {
+	case c.TLS.Key != KeyInTPM:
+		return 0
+	case c.TLS.TPMHandle != 0:
+		return tpm2.TPMHandle(c.TLS.TPMHandle)
+	default:
+		return tpm2.TPMHandle(c.TPM.AK.Handle) + tpm.TLSHandleOffset
+	}
+}
