@@ -357,6 +357,11 @@ func TestADemandThatMakesNoSenseEnrolsNobody(t *testing.T) {
 		"unknown binding":     func(p *verifier.EnrollPolicy) { p.Binding = "faith" },
 		"binding of a CA":     func(p *verifier.EnrollPolicy) { p.Binding = verifier.BindingAKIssuer },
 		"chain without roots": func(p *verifier.EnrollPolicy) { p.Binding, p.ServerNames = verifier.BindingChain, []string{nodeName} },
+		"CRLs without roots":  func(p *verifier.EnrollPolicy) { p.CRLs = []verifier.CRL{{}} },
+		"CRLs without roots for a known node": func(p *verifier.EnrollPolicy) {
+			p.CRLs = []verifier.CRL{{}}
+			p.Record = &verifier.NodeRecord{Name: nodeName, Binding: verifier.BindingChain}
+		},
 		"record of another": func(p *verifier.EnrollPolicy) {
 			p.Record = &verifier.NodeRecord{Name: "other", Binding: verifier.BindingChain}
 		},

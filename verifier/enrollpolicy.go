@@ -23,7 +23,7 @@ type EnrollPolicy struct {
 	// Roots are the TPM makers that are trusted. BindingChain needs them, and so does an inventory that knows the node's EK by its certificate. Where they are given, the EK certificate has
 	// to lead to one of them in any case.
 	Roots EKRoots
-	// CRLs tell which certificates were revoked. Where any are given, each certificate up to the root has to be on a current one as not revoked.
+	// CRLs tell which certificates were revoked. Where any are given, each certificate up to the root has to be on a current one as not revoked. They need Roots.
 	CRLs []CRL
 	// ServerNames are the names in the server certificate that the caller's TLS connection to this node has verified. BindingChain demands Node among them, letter by letter: a
 	// wildcard names no machine.
@@ -44,6 +44,9 @@ func (p *EnrollPolicy) check() error {
 	}
 	if p.At.IsZero() {
 		errs = append(errs, errors.New("the time of the enrolment is missing"))
+	}
+	if len(p.CRLs) > 0 && p.Roots.Empty() {
+		errs = append(errs, errors.New("there are CRLs but no roots: without roots no EK certificate is judged, and none is found to be revoked"))
 	}
 	if p.Record != nil {
 		return errors.Join(append(errs, p.checkRecord())...)
