@@ -2,7 +2,6 @@ package verifier
 
 import (
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -107,13 +106,10 @@ func checkAKUsage(cert *x509.Certificate) error {
 	if cert.IsCA {
 		return errors.New("the AK's certificate is that of a CA")
 	}
-	has := func(id ...int) bool {
-		return slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(id) })
-	}
-	if has(2, 5, 29, 15) && cert.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+	if hasExtension(cert.Extensions, 2, 5, 29, 15) && cert.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return errors.New("the AK's certificate is not for signing: its key usage has no digitalSignature")
 	}
-	if has(2, 5, 29, 37) && !slices.ContainsFunc(cert.UnknownExtKeyUsage, asn1.ObjectIdentifier{2, 23, 133, 8, 3}.Equal) {
+	if hasExtension(cert.Extensions, 2, 5, 29, 37) && !slices.ContainsFunc(cert.UnknownExtKeyUsage, asn1.ObjectIdentifier{2, 23, 133, 8, 3}.Equal) {
 		return errors.New("the AK's certificate is for something else than an AK: its extended key usage is not tcg-kp-AIKCertificate (2.23.133.8.3)")
 	}
 	return nil

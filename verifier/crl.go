@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,7 +16,7 @@ const maxCRLSize = 16 << 20
 type CRL struct{ list *x509.RevocationList }
 
 // ParseCRLs reads revocation lists (RFC 5280, 5): one in DER, or any number of "X509 CRL" blocks in PEM; at most 16 MiB. Delta lists, indirect lists and those for a part of the
-// certificates only (critical extensions) are refused: taken for whole lists they would let revoked certificates pass.
+// certificates only (RFC 5280, 5.2.4 and 5.2.5, critical or not) are refused: taken for whole lists they would let revoked certificates pass.
 func ParseCRLs(raw []byte) ([]CRL, error) {
 	if len(raw) > maxCRLSize {
 		return nil, fmt.Errorf("reading CRLs: %d bytes, more than %d", len(raw), maxCRLSize)
@@ -57,12 +56,22 @@ func understood(list *x509.RevocationList) error {
 		if i := slices.IndexFunc(entry.Extensions, critical); i >= 0 {
 			return fmt.Errorf("has an entry with the critical extension %s, which is not understood", entry.Extensions[i].Id)
 		}
+		if hasExtension(entry.Extensions, 2, 5, 29, 29) { // RFC 5280, 5.3.3
+			return errors.New("is an indirect CRL: it has an entry of another issuer")
+		}
 	}
-	// RFC 5280, 5.2.4: it has to be critical, but an issuer may err.
-	if slices.ContainsFunc(list.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 27}) }) {
+	// RFC 5280, 5.2.4 and 5.2.5: these have to be critical, as that of an entry has, but an issuer may err.
+	if hasExtension(list.Extensions, 2, 5, 29, 27) {
 		return errors.New("is a delta CRL, give the whole one")
 	}
+	if hasExtension(list.Extensions, 2, 5, 29, 28) {
+		return errors.New("is for a part of the certificates only, give the whole one")
+	}
 	return nil
+}
+
+func hasExtension(extensions []pkix.Extension, id ...int) bool {
+	return slices.ContainsFunc(extensions, func(e pkix.Extension) bool { return e.Id.Equal(id) })
 }
 
 // revokedError says that a certificate was revoked, which no other way to a root heals.

@@ -260,24 +260,29 @@ func TestParseCRLsTakesWholeListsOnly(t *testing.T) {
 			l.ExtraExtensions = []pkix.Extension{{Id: id, Critical: critical, Value: []byte{2, 1, 1}}}
 		})
 	}
-	entry := root.crl(t, func(l *x509.RevocationList) {
-		l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 29}, Critical: true, Value: []byte{5, 0}}}
-	}, 1)
+	entry := func(id asn1.ObjectIdentifier, critical bool) []byte {
+		return root.crl(t, func(l *x509.RevocationList) {
+			l.RevokedCertificateEntries[0].ExtraExtensions = []pkix.Extension{{Id: id, Critical: critical, Value: []byte{5, 0}}}
+		}, 1)
+	}
 	for name, test := range map[string]struct {
 		raw  []byte
 		want int
 	}{
-		"DER":                      {good, 1},
-		"two in PEM":               {append(pemOf("X509 CRL", good), pemOf("X509 CRL", good)...), 2},
-		"another kind of PEM":      {root.pem(), 0},
-		"nothing":                  {nil, 0},
-		"byte after it":            {append(bytes.Clone(good), 0), 0},
-		"delta list":               {extended(asn1.ObjectIdentifier{2, 5, 29, 27}, true), 0},
-		"delta list by mistake":    {extended(asn1.ObjectIdentifier{2, 5, 29, 27}, false), 0},
-		"list of a part":           {extended(asn1.ObjectIdentifier{2, 5, 29, 28}, true), 0},
-		"entry of another issuer":  {entry, 0},
-		"remark that is no matter": {extended(asn1.ObjectIdentifier{1, 2, 3}, false), 1},
-		"far too long":             {make([]byte, 16<<20+1), 0},
+		"DER":                                {good, 1},
+		"two in PEM":                         {append(pemOf("X509 CRL", good), pemOf("X509 CRL", good)...), 2},
+		"another kind of PEM":                {root.pem(), 0},
+		"nothing":                            {nil, 0},
+		"byte after it":                      {append(bytes.Clone(good), 0), 0},
+		"delta list":                         {extended(asn1.ObjectIdentifier{2, 5, 29, 27}, true), 0},
+		"delta list by mistake":              {extended(asn1.ObjectIdentifier{2, 5, 29, 27}, false), 0},
+		"list of a part":                     {extended(asn1.ObjectIdentifier{2, 5, 29, 28}, true), 0},
+		"list of a part, by mistake":         {extended(asn1.ObjectIdentifier{2, 5, 29, 28}, false), 0},
+		"entry of another issuer":            {entry(asn1.ObjectIdentifier{2, 5, 29, 29}, true), 0},
+		"entry of another issuer by mistake": {entry(asn1.ObjectIdentifier{2, 5, 29, 29}, false), 0},
+		"entry with a remark":                {entry(asn1.ObjectIdentifier{1, 2, 3}, false), 1},
+		"remark that is no matter":           {extended(asn1.ObjectIdentifier{1, 2, 3}, false), 1},
+		"far too long":                       {make([]byte, 16<<20+1), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
