@@ -99,9 +99,9 @@ func parseInventoryEntry(name, serial, issuer string) (inventoryEntry, error) {
 		return entry, errors.New("ek_serial and ek_issuer go together, write both")
 	}
 	if name != "" {
-		raw, err := hex.DecodeString(name)
-		if err != nil || len(raw) < 2+32 || len(raw) > 2+64 {
-			return entry, errors.New("ek_name: is no Name, write its 2 bytes of algorithm and its digest in hexadecimal digits")
+		raw, err := parseName(name)
+		if err != nil {
+			return entry, fmt.Errorf("ek_name: %w", err)
 		}
 		entry.ekName = raw
 	}

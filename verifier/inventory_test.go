@@ -16,7 +16,7 @@ func TestAnInventoryNamesTheEKOrItsCertificate(t *testing.T) {
 	root, stranger := newEKAuthority(t, "root", nil), newEKAuthority(t, "stranger", nil)
 	id := softwareIdentity(t, nonce)
 	name := verifier.Hex(nameOfKey(t, id.EKs[0].Public)).String()
-	other := strings.Repeat("ab", 34)
+	other := "000b" + strings.Repeat("ab", 32)
 	id.EKs[0].Certificate = root.certify(t, id.EKs[0].Public, nil)
 	foreign := softwareIdentity(t, nonce)
 	foreign.EKs[0].Certificate = stranger.certify(t, foreign.EKs[0].Public, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(0x1234) })
@@ -57,20 +57,22 @@ func TestParseInventoryTellsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 
 	const head = "node,ek_name,ek_serial,ek_issuer\n"
-	name := strings.Repeat("ab", 34)
+	name := "000b" + strings.Repeat("ab", 32)
 	for text, want := range map[string]string{
-		"":                              "its first line has to be",
-		"name,ek\n":                     "its first line has to be",
-		head + "n," + name + "\n":       "wrong number of fields",
-		head + "N," + name + ",,\n":     "entry 1: node: ",
-		head + "-n," + name + ",,\n":    "entry 1: node: ",
-		head + "n,,,\n":                 "has neither ek_name nor ek_serial",
-		head + "n,,12,\n":               "go together",
-		head + "n," + name + ",,CN=x\n": "go together",
-		head + "n,0b,,\n":               "ek_name: is no Name",
-		head + "n," + name + "x,,\n":    "ek_name: is no Name",
-		head + "n,,g,CN=x\n":            "ek_serial: is no serial number",
-		head + "n,," + name + ",CN=x\n": "ek_serial: is no serial number",
+		"":                                            "its first line has to be",
+		"name,ek\n":                                   "its first line has to be",
+		head + "n," + name + "\n":                     "wrong number of fields",
+		head + "N," + name + ",,\n":                   "entry 1: node: ",
+		head + "-n," + name + ",,\n":                  "entry 1: node: ",
+		head + "n,,,\n":                               "has neither ek_name nor ek_serial",
+		head + "n,,12,\n":                             "go together",
+		head + "n," + name + ",,CN=x\n":               "go together",
+		head + "n,0b,,\n":                             "ek_name: is no Name",
+		head + "n," + name + "x,,\n":                  "ek_name: is no Name",
+		head + "n," + name + "ab,,\n":                 "ek_name: is no Name",
+		head + "n,0004" + name[4:] + ",,\n":           "ek_name: is no Name",
+		head + "n,,g,CN=x\n":                          "ek_serial: is no serial number",
+		head + "n,," + name + ",CN=x\n":               "ek_serial: is no serial number",
 		head + "n," + name + ",,\nm," + name + ",,\n": "entry 2: this EK is that of n already",
 		head + "n,,12,CN=x\nm,,0:12,CN=x\n":           "entry 2: this EK is that of n already",
 		head + "n,,,\nm,,,\n":                         "entry 2: ",
@@ -87,15 +89,24 @@ func TestParseInventoryTellsWhatIsWrong(t *testing.T) {
 func TestParseRefuseList(t *testing.T) {
 	t.Parallel()
 
-	name := strings.Repeat("ab", 34)
+	name := "000b" + strings.Repeat("ab", 32)
 	names, err := verifier.ParseRefuseList([]byte("# stolen\n\n " + name + " # node7\r\n" + strings.ToUpper(name)))
 	if err != nil || len(names) != 2 || names[0].String() != name || names[1].String() != name {
 		t.Errorf("got %v, %v", names, err)
+	}
+	long := "000c" + strings.Repeat("ab", 48) + "\n000d" + strings.Repeat("ab", 64)
+	if names, err := verifier.ParseRefuseList([]byte(long)); err != nil || len(names) != 2 {
+		t.Errorf("SHA-384 and SHA-512: got %v, %v", names, err)
 	}
 	for text, want := range map[string]string{
 		name + "\nxy\n":            "line 2: is no Name",
 		"0b00":                     "line 1: is no Name",
 		strings.Repeat("ab", 67):   "line 1: is no Name",
+		name + "ab":                "line 1: is no Name",
+		name[:66]:                  "line 1: is no Name",
+		"000c" + name[4:]:          "line 1: is no Name",
+		"0004" + name[4:]:          "line 1: is no Name", // SHA-1: no AK that is taken has such a Name
+		name[4:] + name[:4]:        "line 1: is no Name",
 		strings.Repeat("a", 1<<17): "reading the refuse list",
 	} {
 		if names, err := verifier.ParseRefuseList([]byte(text)); err == nil || names != nil || !strings.Contains(err.Error(), want) {

@@ -3,10 +3,13 @@ package verifier
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
 const maxRefuseSize = 16 << 20
@@ -28,9 +31,9 @@ func ParseRefuseList(raw []byte) ([]Hex, error) {
 		if text == "" {
 			continue
 		}
-		name, err := hex.DecodeString(text)
-		if err != nil || len(name) < 2+32 || len(name) > 2+64 {
-			problems = append(problems, fmt.Errorf("line %d: is no Name of an AK, write its hexadecimal digits", n))
+		name, err := parseName(text)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("line %d: %w", n, err))
 			continue
 		}
 		names = append(names, name)
@@ -39,6 +42,19 @@ func ParseRefuseList(raw []byte) ([]Hex, error) {
 		return nil, fmt.Errorf("reading the refuse list: %w", err)
 	}
 	return names, nil
+}
+
+// parseName reads the hexadecimal digits of a Name that a key which is taken can have (Part 1, 16): one of another algorithm or length would match nothing, without anybody noticing.
+func parseName(text string) ([]byte, error) {
+	name, err := hex.DecodeString(text)
+	if err != nil || len(name) < 2 {
+		return nil, errors.New("is no Name, write its 2 bytes of algorithm and its digest in hexadecimal digits")
+	}
+	alg := eventlog.Alg(binary.BigEndian.Uint16(name))
+	if trustworthy(alg) != nil || len(name) != 2+alg.Size() {
+		return nil, errors.New("is no Name: 000b and 32 bytes more, 000c and 48, or 000d and 64, in hexadecimal digits")
+	}
+	return name, nil
 }
 
 // checkNotRefused fails for an AK on the list, and for one whose Name is not known if there is a list.
