@@ -255,4 +255,3 @@ func TestTLSExtraDataIsThatOfTheContract(t *testing.T) {
 		}
 	}
 }
-
