@@ -23,17 +23,21 @@ func TestAnIssuersOtherCertificatesAreNoneOfAnAK(t *testing.T) {
 		change func(*x509.Certificate)
 		good   bool
 	}{
-		"says nothing of its use":    {func(*x509.Certificate) {}, true},
-		"as the TCG has it":          {func(c *x509.Certificate) { c.KeyUsage, c.UnknownExtKeyUsage = x509.KeyUsageDigitalSignature, []asn1.ObjectIdentifier{akUsage} }, true},
-		"no CA, as it says":          {func(c *x509.Certificate) { c.BasicConstraintsValid = true }, true},
-		"a CA":                       {func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }, false},
-		"for key agreement":          {func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }, false},
-		"for nothing":                {func(c *x509.Certificate) { c.ExtraExtensions = append(c.ExtraExtensions, noUsage()) }, false},
-		"of a TLS client":            {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, false},
-		"of a TLS server":            {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, false},
-		"for any use":                {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, false},
-		"of an EK":                   {func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekUsage} }, false},
-		"of an AK, and a TLS client": {func(c *x509.Certificate) { c.ExtKeyUsage, c.UnknownExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, []asn1.ObjectIdentifier{akUsage} }, true},
+		"says nothing of its use": {func(*x509.Certificate) {}, true},
+		"as the TCG has it": {func(c *x509.Certificate) {
+			c.KeyUsage, c.UnknownExtKeyUsage = x509.KeyUsageDigitalSignature, []asn1.ObjectIdentifier{akUsage}
+		}, true},
+		"no CA, as it says": {func(c *x509.Certificate) { c.BasicConstraintsValid = true }, true},
+		"a CA":              {func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }, false},
+		"for key agreement": {func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }, false},
+		"for nothing":       {func(c *x509.Certificate) { c.ExtraExtensions = append(c.ExtraExtensions, noUsage()) }, false},
+		"of a TLS client":   {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, false},
+		"of a TLS server":   {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, false},
+		"for any use":       {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, false},
+		"of an EK":          {func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{ekUsage} }, false},
+		"of an AK, and a TLS client": {func(c *x509.Certificate) {
+			c.ExtKeyUsage, c.UnknownExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, []asn1.ObjectIdentifier{akUsage}
+		}, true},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()

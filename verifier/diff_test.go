@@ -34,9 +34,9 @@ func TestDifferencesNameTheEventThatDiffers(t *testing.T) {
 			"PCR 17, event 5 (tboot module 0, hypervisor or kernel, EVTYPE_TB_MEASUREMENT): expected no such event here, got sha256 " + sum("new"),
 		}},
 		{"appended event", func(e []logEvent) []logEvent {
-			return append(e, logEvent{pcr: 17, typ: eventlog.TypeCapValue, data: []byte{1}})
+			return append(e, logEvent{pcr: 17, typ: eventlog.TypeRandomValue, data: []byte{1}})
 		}, []string{
-			"PCR 17, event 7 (EVTYPE_CAP_VALUE): expected no such event here, got sha256 " + sum("\x01"),
+			"PCR 17, event 7 (EVTYPE_RANDOM_VALUE): expected no such event here, got sha256 " + sum("\x01"),
 		}},
 		{"missing event", func(e []logEvent) []logEvent { return slices.Delete(e, 3, 4) }, []string{
 			"PCR 17, slot 3 (tboot policy, EVTYPE_TB_MEASUREMENT): expected sha256 " + sum("policy") + ", got no such event",

@@ -39,6 +39,7 @@ type logEvent struct {
 	typ  eventlog.EventType
 	data []byte
 	what string // measured if there is no data
+	raw  []byte // extended as it is, in place of a digest
 }
 
 func newForgery(t testing.TB) *forgery {
@@ -172,6 +173,14 @@ func (e logEvent) measured() []byte {
 	return []byte(e.what)
 }
 
+func (e logEvent) digest() []byte {
+	if e.raw != nil {
+		return e.raw
+	}
+	digest := sha256.Sum256(e.measured())
+	return digest[:]
+}
+
 // pcrValue extends the events of one PCR from zeros.
 func pcrValue(events []logEvent, pcr int) []byte {
 	value := make([]byte, 32)
@@ -179,8 +188,7 @@ func pcrValue(events []logEvent, pcr int) []byte {
 		if int(e.pcr) != pcr || e.typ == eventlog.TypeNoAction || e.typ == eventlog.TypePCRMapping {
 			continue
 		}
-		digest := sha256.Sum256(e.measured())
-		next := sha256.Sum256(append(value, digest[:]...))
+		next := sha256.Sum256(append(value, e.digest()...))
 		value = next[:]
 	}
 	return value
@@ -193,11 +201,11 @@ func logBytes(events []logEvent) []byte {
 	log := append([]byte{0, 0, 0, 0, 3, 0, 0, 0}, make([]byte, 20)...)
 	log = append(le.AppendUint32(log, uint32(len(header))), header...)
 	for _, e := range events {
-		d1, d256 := sha1.Sum(e.measured()), sha256.Sum256(e.measured())
+		d1 := sha1.Sum(e.measured())
 		log = le.AppendUint32(le.AppendUint32(log, e.pcr), uint32(e.typ))
 		log = le.AppendUint16(le.AppendUint32(log, 2), 4)
 		log = le.AppendUint16(append(log, d1[:]...), 11)
-		log = le.AppendUint32(append(log, d256[:]...), uint32(len(e.data)))
+		log = le.AppendUint32(append(log, e.digest()...), uint32(len(e.data)))
 		log = append(log, e.data...)
 	}
 	return log

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-
-	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
 // Learn makes known-good values of a node's evidence: the AK pinned on first use, and for each quoted PCR its events, or its value where it has none.
@@ -47,13 +45,6 @@ func (e *exam) learnable() error {
 	for _, c := range e.checks {
 		if c.Outcome != Passed && c.Outcome != NotRun && c.Outcome != LeftToIssuer {
 			errs = append(errs, fmt.Errorf("%s: %s", c.Name, c.Detail))
-		}
-	}
-	for i := range e.explained {
-		for _, ev := range e.explained[i].events {
-			if ev.Type == eventlog.TypeCapValue {
-				errs = append(errs, fmt.Errorf("%s is capped by event %d: it measures nothing", e.explained[i].pcr, ev.Num))
-			}
 		}
 	}
 	if len(errs) == 0 && e.verdict() != Trusted {

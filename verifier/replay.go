@@ -92,6 +92,9 @@ func (e *exam) explain(v quotedPCR, replays []eventlog.Replay) (explained, error
 		x.log = &e.logs[source]
 		x.events = e.logs[source].eventsOf(v.pcr.index)
 	}
+	if err := x.checkCapped(); err != nil {
+		return explained{}, err
+	}
 	return x, x.checkData()
 }
 

@@ -117,7 +117,7 @@ const (
 	CheckLaunch CheckName = "launch"
 	// CheckLogs: every log parses.
 	CheckLogs CheckName = "logs"
-	// CheckReplay: the logs' events give the value of every quoted PCR.
+	// CheckReplay: the logs' events give the value of every quoted PCR, and none of them caps it.
 	CheckReplay CheckName = "replay"
 	// CheckKnownGood: the known-good set is not empty and speaks of exactly the quoted PCRs.
 	CheckKnownGood CheckName = "known_good"
