@@ -48,17 +48,20 @@ func (g *gate) Accept() (net.Conn, error) {
 			return nil, err
 		}
 
-		if gated, crowdedOut, reason := g.admit(conn); reason == "" {
-			if crowdedOut != nil {
-				g.turnedAway("connections_arriving")
-				_ = crowdedOut.Close() // it was never let in
-			}
-
-			return gated, nil
-		} else {
+		gated, crowdedOut, reason := g.admit(conn)
+		if reason != "" {
 			g.turnedAway(reason)
 			_ = conn.Close() // nothing was said on it
+
+			continue
 		}
+
+		if crowdedOut != nil {
+			g.turnedAway("connections_arriving")
+			_ = crowdedOut.Close() // it was never let in
+		}
+
+		return gated, nil
 	}
 }
 

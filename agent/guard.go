@@ -115,7 +115,7 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 	case <-g.stopping:
 		end := refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
 		cancel(end)
-		_ = <-done // whatever it says, it says it because of us
+		<-done // whatever it says, it says it because of us
 
 		return end
 	}
