@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,17 +10,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/google/go-tpm/tpm2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/agent"
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
@@ -91,7 +96,7 @@ func showIdentity(out io.Writer, identity *agentv1.GetIdentityResponse, asJSON b
 
 	for _, ek := range identity.GetEndorsementKeys() {
 		keys = append(keys, shownKey{
-			Kind: "ek", Source: ek.GetKeySource(), CertificateSource: ek.GetCertificateSource(),
+			Kind: "ek", Name: ekName(ek.GetPublic()), Source: ek.GetKeySource(), CertificateSource: ek.GetCertificateSource(),
 			HasCertificate: len(ek.GetCertificate()) > 0, Detail: ek.GetDetail(),
 		})
 	}
@@ -119,6 +124,21 @@ func showIdentity(out io.Writer, identity *agentv1.GetIdentityResponse, asJSON b
 	return nil
 }
 
+// ekName returns the Name of a key in hex (TPM 2.0 Part 1, 16), as an inventory has it; empty if there is none.
+func ekName(public []byte) string {
+	parsed, err := tpm2.Unmarshal[tpm2.TPMTPublic](public)
+	if err != nil {
+		return ""
+	}
+
+	name, err := tpm2.ObjectName(parsed)
+	if err != nil {
+		return ""
+	}
+
+	return hex.EncodeToString(name.Buffer)
+}
+
 // line describes a key for people.
 func (k shownKey) line() string {
 	certificate := "no certificate"
@@ -128,7 +148,7 @@ func (k shownKey) line() string {
 
 	switch k.Kind {
 	case "ek":
-		return strings.TrimSuffix(fmt.Sprintf("endorsement key (%s), %s; %s", k.Source, certificate, k.Detail), "; ")
+		return strings.TrimSuffix(fmt.Sprintf("endorsement key (%s): %s, %s; %s", k.Source, cmp.Or(k.Name, "no Name"), certificate, k.Detail), "; ")
 	case "pending_ak":
 		return fmt.Sprintf("attestation key %d, waiting for commit: %s, %s", k.Generation, k.Name, certificate)
 	default:
@@ -248,14 +268,19 @@ func confirm(in io.Reader, out io.Writer) error {
 func withNode(ctx context.Context, configPath string, call func(context.Context, agentv1.EnrollmentServiceClient) error) error {
 	config := agent.DefaultConfig()
 	if err := daemon.LoadConfig(configPath, &config); err != nil {
-		return err
+		return plainly(err)
 	}
 
 	if socket := config.Listen.Unix; socket != "" {
-		if conn, err := net.Dial("unix", socket); err == nil {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
 			_ = conn.Close()
 
-			return callSocket(ctx, socket, call)
+			return plainly(callSocket(ctx, socket, call))
+		}
+
+		if errors.Is(err, fs.ErrPermission) {
+			return plainly(err)
 		}
 	}
 
@@ -263,7 +288,30 @@ func withNode(ctx context.Context, configPath string, call func(context.Context,
 		return daemon.UsageError{Err: errors.New("no daemon answers at listen.unix, and without state_dir nobody can tell whether one uses the TPM: set one of the two")}
 	}
 
-	return withOwnAgent(ctx, config, call)
+	return plainly(withOwnAgent(ctx, config, call))
+}
+
+// plainly leaves of a call's error what a person at the host can use.
+func plainly(err error) error {
+	if err == nil {
+		return nil
+	}
+
+	denied := errors.Is(err, fs.ErrPermission)
+
+	var answer interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &answer) {
+		code, message := answer.GRPCStatus().Code(), answer.GRPCStatus().Message()
+		err = errors.New(message)
+		// Who may not open the TPM's device is told that it is not there.
+		denied = denied || code == codes.PermissionDenied || code == codes.Unavailable && os.Geteuid() != 0
+	}
+
+	if denied {
+		return fmt.Errorf("%w; run this as root or as the daemon's user", err)
+	}
+
+	return err
 }
 
 func callSocket(ctx context.Context, socket string, call func(context.Context, agentv1.EnrollmentServiceClient) error) error {

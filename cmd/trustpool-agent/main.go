@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -50,11 +51,15 @@ fails at run time.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := simulator.check(); err != nil {
+				return err
+			}
+
 			if simulator.enabled {
 				return runSimulator(cmd.Context(), simulator, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
 
-			return runService(cmd.Context(), configPath, cmd.ErrOrStderr())
+			return hintConfig(configPath, runService(cmd.Context(), configPath, cmd.ErrOrStderr()))
 		},
 	}
 	root.Flags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`")
@@ -65,6 +70,15 @@ fails at run time.`,
 	})
 
 	return root
+}
+
+// hintConfig says where to begin if there is no config file.
+func hintConfig(path string, err error) error {
+	if _, gone := os.Stat(path); err == nil || !errors.Is(gone, fs.ErrNotExist) {
+		return err
+	}
+
+	return fmt.Errorf("%w\n  A commented sample is packaging/trustpool-agent/agent.yaml; docs/install.md says what it needs. Without a TPM: trustpool-agent --simulator", err)
 }
 
 // usageArgs refuses positional arguments.
