@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/client"
 	"github.com/trustpool/trustpool/verifier/saved"
 )
 
@@ -73,7 +74,7 @@ func learn(ctx context.Context, flags learnFlags, args []string, out *output) er
 	}
 
 	subject, evidence, err := flags.evidence(ctx, args, &policy, out)
-	if errors.Is(err, saved.ErrAltered) {
+	if errors.Is(err, saved.ErrAltered) || errors.Is(err, client.ErrMalformed) {
 		return refusedError{fmt.Errorf("nothing was learned: %w", err)}
 	}
 	if err != nil {

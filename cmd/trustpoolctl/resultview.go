@@ -15,7 +15,7 @@ import (
 type resultView struct {
 	// Subject is the node's address, or the folder.
 	Subject string `json:"subject"`
-	// Unread says why there was nothing to check, if the folder was altered.
+	// Unread says why there was nothing to check, if the folder was altered or the node's answer is no evidence.
 	Unread string `json:"unread,omitempty"`
 	// Node is the name in the record that was given with --node.
 	Node string `json:"node,omitempty"`

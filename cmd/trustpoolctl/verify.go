@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/client"
 )
 
 // verifyFlags are those of one verify command.
@@ -85,6 +86,9 @@ func verifyLive(ctx context.Context, flags verifyFlags, out *output) error {
 	}
 
 	reply, err := flags.challenge(ctx, policy.Nonce, policy.Selection, out)
+	if errors.Is(err, client.ErrMalformed) {
+		return refuseUnread(flags.address, err, out)
+	}
 	if err != nil {
 		return fmt.Errorf("could not judge: %w", err)
 	}
