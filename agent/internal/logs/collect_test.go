@@ -114,7 +114,7 @@ func TestASnapshotOfAnotherBootIsNeverServed(t *testing.T) {
 		store := logs.New(logs.Options{Root: h.root, Collected: h.path("snap"), BootID: id})
 
 		for _, s := range store.Snapshots() {
-			if s.State == logs.Available || s.Size != 0 || !strings.Contains(s.Detail, "snapshot of another boot: run systemctl restart trustpool-agent-collect") {
+			if s.State == logs.Available || s.Size != 0 || !strings.Contains(s.Detail, "snapshot of another boot: run \"trustpool-agent collect\" as root") {
 				t.Errorf("%s: %+v", name, s)
 			}
 		}

@@ -36,7 +36,7 @@ func (s *Store) readCollected(b bounds) (*snapshotDir, hint) {
 	}
 
 	if id := normalBootID(s.options.BootID); id == "" || id != normalBootID(m.BootID) {
-		return nil, hint{"snapshot of another boot: run systemctl restart trustpool-agent-collect", true}
+		return nil, hint{"snapshot of another boot: run \"trustpool-agent collect\" as root", true}
 	}
 
 	return &snapshotDir{path, m, b}, hint{}
@@ -45,11 +45,11 @@ func (s *Store) readCollected(b bounds) (*snapshotDir, hint) {
 func collectHint(path string, err error) hint {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return hint{"no snapshot in " + path + ": run systemctl start trustpool-agent-collect", false}
+		return hint{"no snapshot in " + path + ": run \"trustpool-agent collect\" as root", false}
 	case errors.Is(err, fs.ErrPermission):
-		return hint{"the snapshot in " + path + " may not be read: add the agent's user to the directory's group, then run systemctl restart trustpool-agent-collect", true}
+		return hint{"the snapshot in " + path + " may not be read: add the agent's user to the directory's group, then run \"trustpool-agent collect\" as root", true}
 	default:
-		return hint{"the snapshot in " + path + " is not served: " + plain(err.Error()) + ": run systemctl restart trustpool-agent-collect", true}
+		return hint{"the snapshot in " + path + " is not served: " + plain(err.Error()) + ": run \"trustpool-agent collect\" as root", true}
 	}
 }
 
@@ -82,7 +82,7 @@ func (c *snapshotDir) entry(l ManifestLog) entry {
 
 	if err := e.load(l, c.bounds.keep); err != nil {
 		return entry{Snapshot: Snapshot{Source: l.Source, State: Malformed, Detail: fmt.Sprintf(
-			"the snapshot is damaged, or being replaced: %v; if this stays, run systemctl restart trustpool-agent-collect", err)}}
+			"the snapshot is damaged, or being replaced: %v; if this stays, run \"trustpool-agent collect\" as root", err)}}
 	}
 
 	return e

@@ -14,10 +14,10 @@ import (
 func fileDenied(path string) func(error) string {
 	return func(err error) string {
 		if errors.Is(err, unix.EPERM) {
-			return "the kernel refuses to give " + path + " to this process; let trustpool-agent-collect.service read it as root"
+			return "the kernel refuses to give " + path + " to this process; run \"trustpool-agent collect\" as root"
 		}
 
-		return path + " may be read by root only; let trustpool-agent-collect.service read it, or run trustpool-agent collect as root"
+		return path + " may be read by root only; run \"trustpool-agent collect\" as root"
 	}
 }
 
@@ -44,12 +44,12 @@ func memoryDenied(path string, err error, c circumstances) string {
 		return "there is no " + path + ": the kernel was built without CONFIG_DEVMEM, or this is a container that does not get it; " +
 			"without it only Secure Launch's log can be read, or a copy of the log that is named in agent.yaml"
 	case errors.Is(err, unix.EACCES):
-		return path + " may be opened by root only; let trustpool-agent-collect.service read it, or run trustpool-agent collect as root"
+		return path + " may be opened by root only; run \"trustpool-agent collect\" as root"
 	case locked:
 		return "the kernel is locked down (" + mode + ", as with Secure Boot) and gives nobody " + path +
 			"; boot without lockdown, use a kernel with Secure Launch, or name a copy of the log in agent.yaml"
 	case !c.rawIO:
-		return "this process has no CAP_SYS_RAWIO, which " + path + " takes; let trustpool-agent-collect.service read it, or run trustpool-agent collect as root"
+		return "this process has no CAP_SYS_RAWIO, which " + path + " takes; run \"trustpool-agent collect\" as root"
 	default:
 		return "the kernel refuses these pages of " + path + " (CONFIG_STRICT_DEVMEM, or a container's device rules): " + err.Error() +
 			"; name a copy of the log in agent.yaml"

@@ -17,7 +17,7 @@ func TestWhyMemoryIsClosedIsToldWithWhatToDo(t *testing.T) {
 		want []string
 	}{
 		"no device":              {unix.ENOENT, circumstances{}, []string{"there is no /dev/mem", "CONFIG_DEVMEM", "agent.yaml"}},
-		"mode":                   {unix.EACCES, circumstances{rawIO: true}, []string{"by root only", "trustpool-agent-collect.service"}},
+		"mode":                   {unix.EACCES, circumstances{rawIO: true}, []string{"by root only", "trustpool-agent collect"}},
 		"mode, under lockdown":   {unix.EACCES, circumstances{lockdown: "none [integrity] confidentiality"}, []string{"by root only"}},
 		"lockdown":               {unix.EPERM, circumstances{lockdown: "none [integrity] confidentiality", rawIO: true}, []string{"locked down (integrity", "Secure Boot"}},
 		"stronger lockdown":      {unix.EPERM, circumstances{lockdown: "none integrity [confidentiality]", rawIO: true}, []string{"locked down (confidentiality"}},

@@ -159,7 +159,7 @@ func TestADamagedSnapshotIsNotServed(t *testing.T) {
 		"gone":            {os.Remove, "no such file"},
 		"a link":          {func(p string) error { return errorOf(os.Rename(p, p+".real"), os.Symlink(p+".real", p)) }, "symbolic link"},
 		"a directory":     {func(p string) error { return errorOf(os.Remove(p), os.Mkdir(p, 0o755)) }, "not a regular file"},
-		"no manifest":     {func(p string) error { return os.Remove(manifestBeside(p)) }, "run systemctl start"},
+		"no manifest":     {func(p string) error { return os.Remove(manifestBeside(p)) }, "run \"trustpool-agent collect\" as root"},
 		"broken manifest": {func(p string) error { return os.WriteFile(manifestBeside(p), []byte("{}"), 0o600) }, "is not served: parsing the manifest"},
 		"linked manifest": {
 			func(p string) error {
