@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -97,6 +98,13 @@ func enroll(ctx context.Context, flags enrollFlags, out *output) error {
 		run, err = enrollBy(ctx, agent, policy, flags.address)
 		return err
 	})
+	if errors.Is(err, client.ErrMalformed) {
+		view := &enrollView{Name: flags.name, Address: flags.address, Unread: err.Error(), Enrollment: &verifier.Enrollment{Checks: []verifier.Check{}}}
+		if err := out.print(view, view.text); err != nil {
+			return err
+		}
+		return exitError{exitRefused}
+	}
 	if err != nil {
 		return fmt.Errorf("could not enrol: %w", err)
 	}

@@ -9,9 +9,11 @@ import (
 
 // enrollView is what enroll prints.
 type enrollView struct {
-	Name      string `json:"name"`
-	Address   string `json:"address"`
-	Enrolled  bool   `json:"enrolled"`
+	Name     string `json:"name"`
+	Address  string `json:"address"`
+	Enrolled bool   `json:"enrolled"`
+	// Unread says why there was nothing to check, if the node's answer is no identity.
+	Unread    string `json:"unread,omitempty"`
 	WrittenTo string `json:"written_to,omitempty"`
 	*verifier.Enrollment
 
@@ -20,6 +22,10 @@ type enrollView struct {
 }
 
 func (v *enrollView) text(p *page) {
+	if v.Unread != "" {
+		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Name), printable(v.Unread))
+		return
+	}
 	if v.rotated {
 		p.line("%s %s: its new attestation key lives in the TPM of its endorsement key, and signs from now on", p.good("ROTATED"), printable(v.Name))
 	} else if v.Enrolled {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+)
+
+// malformedNode answers what no honest agent does.
+type malformedNode struct {
+	agentv1.UnimplementedQuoteServiceServer
+	agentv1.UnimplementedEnrollmentServiceServer
+}
+
+func (malformedNode) GetCapabilities(context.Context, *agentv1.GetCapabilitiesRequest) (*agentv1.GetCapabilitiesResponse, error) {
+	return &agentv1.GetCapabilitiesResponse{}, nil
+}
+
+func (malformedNode) Quote(context.Context, *agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) {
+	return &agentv1.QuoteResponse{PcrBanks: []*agentv1.PcrBank{{HashAlgo: 1 << 16}}}, nil
+}
+
+func (malformedNode) GetIdentity(context.Context, *agentv1.GetIdentityRequest) (*agentv1.GetIdentityResponse, error) {
+	return &agentv1.GetIdentityResponse{HostNames: make([]string, 10_000)}, nil
+}
+
+// serveMalformed returns the address of such a node.
+func serveMalformed(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ctl") // paths of sockets are short
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	server := grpc.NewServer()
+	agentv1.RegisterQuoteServiceServer(server, malformedNode{})
+	agentv1.RegisterEnrollmentServiceServer(server, malformedNode{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return "unix://" + filepath.Join(dir, "s")
+}
+
+// TestAnAnswerThatIsNoEvidenceIsRefused and not taken for a network that failed: a script would ask again for ever.
+func TestAnAnswerThatIsNoEvidenceIsRefused(t *testing.T) {
+	t.Parallel()
+
+	address := serveMalformed(t)
+	knownGood := filepath.Join(t.TempDir(), "known-good.json")
+	if err := os.WriteFile(knownGood, []byte(`{"format": "trustpool-known-good/1", "ak": [], "pcrs": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range map[string][]string{
+		"verify": {"verify", "--address", address, "--raw", "--known-good", knownGood},
+		"learn":  {"learn", "--address", address, "--raw", "--out", knownGood + ".learned"},
+		"enroll": {"enroll", "--address", address, "--name", "node1", "--first-use", "--out", knownGood + ".node"},
+	} {
+		for _, json := range []string{"--json=false", "--json"} {
+			t.Run(name+" "+json, func(t *testing.T) {
+				t.Parallel()
+				var stdout, stderr strings.Builder
+				code := run(t.Context(), append(args, json), &stdout, &stderr)
+				if code != exitRefused || !strings.Contains(stdout.String()+stderr.String(), "malformed answer") {
+					t.Errorf("exit code %d, stdout %q, stderr %q", code, &stdout, &stderr)
+				}
+				if name != "learn" && (stdout.Len() == 0 || stderr.Len() > 0) {
+					t.Errorf("the refusal is no result: stdout %q, stderr %q", &stdout, &stderr)
+				}
+			})
+		}
+	}
+}
