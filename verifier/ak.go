@@ -30,16 +30,19 @@ type ak struct {
 	parent *ak                 // nil if none was told
 }
 
-func parseAK(raw []byte) (*ak, error) {
+func parseAK(raw []byte) (*ak, error) { return parsePublic("ak_public", raw) }
+
+// parsePublic reads any TPMT_PUBLIC as parseAK does. what names it in errors.
+func parsePublic(what string, raw []byte) (*ak, error) {
 	public, err := parseExact[tpm2.TPMTPublic](raw)
 	if err != nil {
-		return nil, fmt.Errorf("ak_public %w", err)
+		return nil, fmt.Errorf("%s %w", what, err)
 	}
 	nameAlg := eventlog.Alg(public.NameAlg)
 	switch nameAlg {
 	case eventlog.AlgSHA256, eventlog.AlgSHA384, eventlog.AlgSHA512:
 	default:
-		return nil, fmt.Errorf("ak_public names itself by %s, not by SHA-256, SHA-384 or SHA-512", nameAlg)
+		return nil, fmt.Errorf("%s names itself by %s, not by SHA-256, SHA-384 or SHA-512", what, nameAlg)
 	}
 
 	a := &ak{raw: raw, public: public, name: name(nameAlg, raw), nameAlg: nameAlg.Hash()}

@@ -65,6 +65,7 @@ type Enrollment struct {
 	recorded  *NodeRecord
 	ek        *ekExam
 	ak        *akExam
+	tls       *tlsExam
 	challenge *Challenge
 }
 
@@ -76,7 +77,8 @@ func Enroll(id Identity, p EnrollPolicy) *Enrollment {
 
 	e.ek = chooseEK(id.EKs, &p)
 	e.ak = examineAK(id.AKs, &p)
-	e.Checks = slices.Concat(first.checks, e.ek.checks, e.ak.checks, []Check{{Name: CheckCredential, Outcome: NotRun, Detail: "the TPM was not asked yet"}})
+	e.tls = examineTLSKey(id.TLS, e.ak, &p)
+	e.Checks = slices.Concat(first.checks, e.ek.checks, e.ak.checks, e.tls.checks, []Check{{Name: CheckCredential, Outcome: NotRun, Detail: "the TPM was not asked yet"}})
 	e.TPM = e.ek.tpm()
 	if e.ek.ek != nil {
 		e.EKName = e.ek.ek.name

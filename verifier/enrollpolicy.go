@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,6 +29,10 @@ type EnrollPolicy struct {
 	// ServerNames are the names in the server certificate that the caller's TLS connection to this node has verified. BindingChain demands Node among them, letter by letter: a
 	// wildcard names no machine.
 	ServerNames []string
+	// ServerKey is the public key of that certificate; nil if there is none. A TLS key in the TPM has to be this one.
+	ServerKey crypto.PublicKey
+	// RequireTPMTLSKey demands that the node's TLS key is in its TPM. So does a Record of a node of which that was proven.
+	RequireTPMTLSKey bool
 	// Record is that of a node that is enrolled already. If set, the EK has to be the recorded one, and Binding is not looked at: it stays what it was.
 	Record *NodeRecord
 	// AKName is the Name of the AK to enrol. Empty: the one in use.
@@ -84,6 +89,11 @@ func (p *EnrollPolicy) binding() EKBinding {
 		return p.Record.Binding
 	}
 	return p.Binding
+}
+
+// demandsTPMTLSKey tells whether a node whose TLS key is in a file is refused.
+func (p *EnrollPolicy) demandsTPMTLSKey() bool {
+	return p.RequireTPMTLSKey || p.Record != nil && p.Record.TPMTLSKey
 }
 
 // needsCertificate tells whether an EK without a certificate is refused.

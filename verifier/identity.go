@@ -14,6 +14,8 @@ type Identity struct {
 	EKs []EndorsementKey
 	// AKs are its attestation keys: the one in use, then the pending one of a rotation.
 	AKs []AttestationKey
+	// TLS is the key of its server certificate, if that is in its TPM.
+	TLS TLSKey
 	// HostNames, SMBIOSUUID and SMBIOSSerial are what the node calls itself. No check sees them: they are suggestions for an administrator.
 	HostNames    []string
 	SMBIOSUUID   string

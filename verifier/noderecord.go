@@ -29,10 +29,11 @@ const NodeRecordFormat = "trustpool-node/1"
 //	  "ak": [
 //	    {"name": "000b<sha256>", "public": "<base64 of TPMT_PUBLIC>", "certificate": "<base64 of DER>"}
 //	  ],
+//	  "tls_key": "tpm",
 //	  "tpm": {"manufacturer": "id:49465800", "model": "SLB9670", "firmware": "id:00070055", "certified": true}
 //	}
 //
-// There is one AK, or two while a rotation is under way. The keys certificate_serial, certificate_issuer, certificate and those of tpm may be missing.
+// There is one AK, or two while a rotation is under way. tls_key is "tpm", or "none" if nothing was proven of it. The keys tls_key, certificate_serial, certificate_issuer, certificate and those of tpm may be missing.
 type NodeRecord struct {
 	// Name is what the operator calls the node, Address where it was reached.
 	Name    string
@@ -45,6 +46,8 @@ type NodeRecord struct {
 	EK EKRecord
 	// AKs are the keys that may sign for the node.
 	AKs []AKRecord
+	// TPMTLSKey says that at the enrolment the key of the node's server certificate was proven to be in this TPM.
+	TPMTLSKey bool
 	// TPM is what the EK certificate says: for people.
 	TPM TPMInfo
 }
@@ -124,7 +127,9 @@ func (e *Enrollment) record(address string, at time.Time) (NodeRecord, error) {
 	}
 	key := AKRecord{Name: e.ak.ak.name, Public: bytes.Clone(e.ak.wire.Public), Certificate: bytes.Clone(e.ak.wire.Certificate)}
 	if e.recorded != nil {
-		return e.recorded.with(key)
+		r, err := e.recorded.with(key)
+		r.TPMTLSKey = err == nil && (r.TPMTLSKey || e.tls.proven())
+		return r, err
 	}
 
 	r := NodeRecord{
@@ -134,6 +139,7 @@ func (e *Enrollment) record(address string, at time.Time) (NodeRecord, error) {
 		Binding:    e.EKBinding,
 		EK:         EKRecord{Name: e.ek.ek.name, Public: e.ek.ek.raw},
 		AKs:        []AKRecord{key},
+		TPMTLSKey:  e.tls.proven(),
 		TPM:        e.TPM,
 	}
 	if cert := e.ek.certified(); cert != nil {
@@ -157,6 +163,12 @@ func (r NodeRecord) Marshal() ([]byte, error) {
 // MarshalJSON writes r as in a file, on one line.
 func (r NodeRecord) MarshalJSON() ([]byte, error) { return json.Marshal(newFileNode(r)) }
 
+// What a file says of the TLS key.
+const (
+	tlsKeyTPM  = "tpm"
+	tlsKeyNone = "none"
+)
+
 // The file's layout, in the order in which its keys are written.
 type (
 	fileNode struct {
@@ -167,6 +179,7 @@ type (
 		EKBinding  EKBinding `json:"ek_binding"`
 		EK         fileKey   `json:"ek"`
 		AK         []fileKey `json:"ak"`
+		TLSKey     string    `json:"tls_key"`
 		TPM        TPMInfo   `json:"tpm"`
 	}
 	fileKey struct {
@@ -181,8 +194,12 @@ type (
 func newFileNode(r NodeRecord) fileNode {
 	file := fileNode{
 		Format: NodeRecordFormat, Name: r.Name, Address: r.Address, EnrolledAt: r.EnrolledAt.UTC().Format(time.RFC3339), EKBinding: r.Binding,
-		EK:  fileKey{Name: r.EK.Name, Public: base64.StdEncoding.EncodeToString(r.EK.Public), CertificateIssuer: r.EK.CertificateIssuer},
-		TPM: r.TPM,
+		EK:     fileKey{Name: r.EK.Name, Public: base64.StdEncoding.EncodeToString(r.EK.Public), CertificateIssuer: r.EK.CertificateIssuer},
+		TLSKey: tlsKeyNone,
+		TPM:    r.TPM,
+	}
+	if r.TPMTLSKey {
+		file.TLSKey = tlsKeyTPM
 	}
 	if r.EK.CertificateSerial != nil {
 		file.EK.CertificateSerial = fmt.Sprintf("%x", r.EK.CertificateSerial)

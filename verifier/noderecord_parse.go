@@ -37,6 +37,13 @@ func ParseNodeRecord(raw []byte) (NodeRecord, error) {
 	r.EnrolledAt = parseTime(file, "enrolled_at")
 	r.EK = parseEKRecord(file)
 	r.AKs = parseAKRecords(file)
+	switch tlsKey := file.OptionalString("tls_key"); tlsKey {
+	case tlsKeyTPM:
+		r.TPMTLSKey = true
+	case "", tlsKeyNone:
+	default:
+		file.Problem("tls_key", "is unknown, write %q or %q", tlsKeyTPM, tlsKeyNone)
+	}
 	r.TPM = parseTPMInfo(file)
 	file.Done()
 	if err := file.Err(); err != nil {

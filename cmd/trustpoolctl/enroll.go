@@ -22,6 +22,7 @@ type enrollFlags struct {
 	crls      []string
 	firstUse  bool
 	refuse    string
+	tpmTLSKey bool
 	out       string
 	force     bool
 	csr       bool
@@ -79,6 +80,7 @@ func (f *enrollFlags) registerDemands(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.roots, "ek-roots", nil, "PEM `file` with the CAs of TPM makers; may be repeated")
 	cmd.Flags().StringArrayVar(&f.crls, "ek-crl", nil, "`file` with revocation lists of TPM makers; may be repeated")
 	cmd.Flags().BoolVar(&f.firstUse, "first-use", false, "take whoever answers")
+	cmd.Flags().BoolVar(&f.tpmTLSKey, "require-tpm-tls-key", false, "refuse a node whose TLS key is not proven to be in its TPM")
 	cmd.Flags().StringVar(&f.refuse, "refuse", "", "`file` with the Names of AKs that are refused, one a line")
 }
 
@@ -155,7 +157,7 @@ func enrollBy(ctx context.Context, agent *client.Client, policy verifier.EnrollP
 	if err != nil {
 		return enrolment{}, err
 	}
-	policy.Nonce, policy.At, policy.ServerNames = nonce, time.Now(), reply.ServerNames
+	policy.Nonce, policy.At, policy.ServerNames, policy.ServerKey = nonce, time.Now(), reply.ServerNames, reply.ServerKey
 
 	run := enrolment{policy: policy, identity: reply.Identity, checked: verifier.Enroll(reply.Identity, policy)}
 	if len(run.checked.Failures()) > 0 {

@@ -11,7 +11,7 @@ import (
 
 // policy reads all files before a node is asked.
 func (f *enrollFlags) policy() (verifier.EnrollPolicy, error) {
-	policy := verifier.EnrollPolicy{Node: f.name}
+	policy := verifier.EnrollPolicy{Node: f.name, RequireTPMTLSKey: f.tpmTLSKey}
 	if f.name == "" {
 		return policy, usagef("--name is missing: the node's own word for its name is not taken")
 	}

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto"
+	"crypto/x509"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -18,6 +20,8 @@ type IdentityReply struct {
 	Identity verifier.Identity
 	// ServerNames are the DNS names and IP addresses in the server certificate of the very connection that the answer came over, which TLS has verified. None over a unix socket.
 	ServerNames []string
+	// ServerKey is the public key of that certificate; nil over a unix socket.
+	ServerKey crypto.PublicKey
 }
 
 // Identity asks a node for its keys. nonce is signed with each AK's creation; NewNonce makes one. The answer is for verifier.Enroll to judge. Needs the role "enroll".
@@ -31,16 +35,23 @@ func (c *Client) Identity(ctx context.Context, nonce []byte) (IdentityReply, err
 	if err != nil {
 		return IdentityReply{}, fmt.Errorf("reading the identity of %s: %w", c.address, err)
 	}
-	return IdentityReply{Identity: identity, ServerNames: serverNames(&from)}, nil
+	reply := IdentityReply{Identity: identity}
+	if leaf := serverCertificate(&from); leaf != nil {
+		reply.ServerNames, reply.ServerKey = serverNames(leaf), leaf.PublicKey
+	}
+	return reply, nil
 }
 
-// serverNames returns nothing where TLS has verified nothing.
-func serverNames(from *peer.Peer) []string {
+// serverCertificate returns nothing where TLS has verified nothing.
+func serverCertificate(from *peer.Peer) *x509.Certificate {
 	info, ok := from.AuthInfo.(credentials.TLSInfo)
 	if !ok || len(info.State.VerifiedChains) == 0 {
 		return nil
 	}
-	leaf := info.State.VerifiedChains[0][0]
+	return info.State.VerifiedChains[0][0]
+}
+
+func serverNames(leaf *x509.Certificate) []string {
 	names := append([]string{}, leaf.DNSNames...)
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())

@@ -44,6 +44,9 @@ func newIdentity(resp *agentv1.GetIdentityResponse) (verifier.Identity, error) {
 		}
 		id.AKs = append(id.AKs, ak)
 	}
+	if id.TLS, err = tlsKey(resp.GetTlsKey()); err != nil {
+		return verifier.Identity{}, err
+	}
 	for _, w := range resp.GetHostNames() {
 		name, err := text("host_names", w, maxHostName)
 		if err != nil {
@@ -104,4 +107,26 @@ func attestationKey(w *agentv1.AttestationKey) (verifier.AttestationKey, error) 
 		Generation:       w.GetGeneration(),
 		Pending:          w.GetPending(),
 	}, nil
+}
+
+// tlsKey returns an empty key for none.
+func tlsKey(w *agentv1.TlsKey) (verifier.TLSKey, error) {
+	err := errors.Join(
+		atMost("tls_key.public", len(w.GetPublic()), maxPublic),
+		atMost("tls_key.certifications", len(w.GetCertifications()), maxAKs),
+	)
+	key := verifier.TLSKey{Public: w.GetPublic()}
+	for _, c := range w.GetCertifications() {
+		err = errors.Join(
+			err,
+			atMost("tls_key.certifications.ak_name", len(c.GetAkName()), maxName),
+			atMost("tls_key.certifications.certify_info", len(c.GetCertifyInfo()), maxQuoted),
+			atMost("tls_key.certifications.certify_signature", len(c.GetCertifySignature()), maxSignature),
+		)
+		key.Certifications = append(key.Certifications, verifier.KeyCertification{AKName: c.GetAkName(), Info: c.GetCertifyInfo(), Signature: c.GetCertifySignature()})
+	}
+	if err != nil {
+		return verifier.TLSKey{}, err
+	}
+	return key, nil
 }
