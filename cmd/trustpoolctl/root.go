@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,7 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 ` + exitExplanations,
 		Version:                    daemon.Version(),
 		Args:                       subcommandOnly,
+		PersistentPreRunE:          func(cmd *cobra.Command, _ []string) error { return noEmptyFlag(cmd) },
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SuggestionsMinimumDistance: 2,
 
@@ -52,6 +54,27 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 		return withHint(err, "Did you mean %q?", like[0])
 	}
 	return err
+}
+
+// noEmptyFlag refuses flags that were given without a value, such as --refuse "$LIST" without a LIST: to take them for flags that were not given would leave
+// out, in silence, what they demand.
+func noEmptyFlag(cmd *cobra.Command) error {
+	for _, f := range visited(cmd.Flags().Visit) {
+		empty := f.Value.String() == ""
+		if list, ok := f.Value.(interface{ GetSlice() []string }); ok {
+			empty = slices.Contains(list.GetSlice(), "")
+		}
+		if empty {
+			return usagef("--%s is empty: give it a value, or leave it out", f.Name)
+		}
+	}
+	return nil
+}
+
+// visited lists what visit visits.
+func visited[T any](visit func(func(T))) (all []T) {
+	visit(func(one T) { all = append(all, one) })
+	return all
 }
 
 // usageArgs makes a wrong number of arguments a usage error.
