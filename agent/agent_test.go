@@ -86,7 +86,7 @@ const (
 )
 
 // startNode starts an agent and waits until it can quote.
-func startNode(t *testing.T, scenario tpmsim.Scenario) *node {
+func startNode(t testing.TB, scenario tpmsim.Scenario) *node {
 	t.Helper()
 
 	n := newNode(t, scenario, func(*agent.Deps) {})
@@ -96,14 +96,14 @@ func startNode(t *testing.T, scenario tpmsim.Scenario) *node {
 }
 
 // newNode starts an agent, with dependencies that a test changes.
-func newNode(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Deps)) *node {
+func newNode(t testing.TB, scenario tpmsim.Scenario, change func(*agent.Deps)) *node {
 	t.Helper()
 
 	return newNodeWith(t, scenario, func(_ *agent.Config, deps *agent.Deps) { change(deps) })
 }
 
 // newNodeWith starts an agent, with a config and dependencies that a test changes.
-func newNodeWith(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Config, *agent.Deps)) *node {
+func newNodeWith(t testing.TB, scenario tpmsim.Scenario, change func(*agent.Config, *agent.Deps)) *node {
 	t.Helper()
 
 	sim := tpmsimtest.Start(t, tpmsim.Options{Scenario: scenario})
@@ -173,7 +173,7 @@ func newNodeWith(t *testing.T, scenario tpmsim.Scenario, change func(*agent.Conf
 	return n
 }
 
-func listen(t *testing.T, network, address string) net.Listener {
+func listen(t testing.TB, network, address string) net.Listener {
 	t.Helper()
 
 	listener, err := net.Listen(network, address)
@@ -185,7 +185,7 @@ func listen(t *testing.T, network, address string) net.Listener {
 }
 
 // waitUntilServing follows the health service, as a load balancer would.
-func (n *node) waitUntilServing(t *testing.T) {
+func (n *node) waitUntilServing(t testing.TB) {
 	t.Helper()
 
 	watch, err := healthv1.NewHealthClient(n.local(t)).Watch(t.Context(), &healthv1.HealthCheckRequest{})
@@ -205,7 +205,7 @@ func (n *node) waitUntilServing(t *testing.T) {
 	}
 }
 
-func (n *node) issue(t *testing.T, leaf pki.Leaf) *pki.Pair {
+func (n *node) issue(t testing.TB, leaf pki.Leaf) *pki.Pair {
 	t.Helper()
 
 	pair, err := n.ca.Issue(leaf)
@@ -217,21 +217,21 @@ func (n *node) issue(t *testing.T, leaf pki.Leaf) *pki.Pair {
 }
 
 // local connects by the unix socket.
-func (n *node) local(t *testing.T) *grpc.ClientConn {
+func (n *node) local(t testing.TB) *grpc.ClientConn {
 	t.Helper()
 
 	return dial(t, n.unix, insecure.NewCredentials())
 }
 
 // as connects over TLS with a certificate for that name.
-func (n *node) as(t *testing.T, name string) agentv1.QuoteServiceClient {
+func (n *node) as(t testing.TB, name string) agentv1.QuoteServiceClient {
 	t.Helper()
 
 	return n.with(t, n.issue(t, pki.Leaf{DNSNames: []string{name}, Client: true}).Certificate)
 }
 
 // with connects over TLS with these certificates.
-func (n *node) with(t *testing.T, certificates ...tls.Certificate) agentv1.QuoteServiceClient {
+func (n *node) with(t testing.TB, certificates ...tls.Certificate) agentv1.QuoteServiceClient {
 	t.Helper()
 
 	return agentv1.NewQuoteServiceClient(dial(t, n.address, credentials.NewTLS(&tls.Config{
@@ -239,7 +239,7 @@ func (n *node) with(t *testing.T, certificates ...tls.Certificate) agentv1.Quote
 	})))
 }
 
-func dial(t *testing.T, address string, creds credentials.TransportCredentials) *grpc.ClientConn {
+func dial(t testing.TB, address string, creds credentials.TransportCredentials) *grpc.ClientConn {
 	t.Helper()
 
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
@@ -257,7 +257,7 @@ func goodRequest() *agentv1.QuoteRequest {
 	return &agentv1.QuoteRequest{Nonce: []byte("0123456789abcdef0123456789abcdef"), BindMode: agentv1.BindMode_BIND_MODE_RAW}
 }
 
-func mustQuote(t *testing.T, client agentv1.QuoteServiceClient, request *agentv1.QuoteRequest) *agentv1.QuoteResponse {
+func mustQuote(t testing.TB, client agentv1.QuoteServiceClient, request *agentv1.QuoteRequest) *agentv1.QuoteResponse {
 	t.Helper()
 
 	response, err := client.Quote(t.Context(), request)
@@ -269,7 +269,7 @@ func mustQuote(t *testing.T, client agentv1.QuoteServiceClient, request *agentv1
 }
 
 // wantRefusal checks code and reason of an error, and that its message says something.
-func wantRefusal(t *testing.T, err error, code codes.Code, reason agentv1.ErrorReason) {
+func wantRefusal(t testing.TB, err error, code codes.Code, reason agentv1.ErrorReason) {
 	t.Helper()
 
 	s := status.Convert(err)
@@ -559,7 +559,7 @@ func TestBadRequestsAreRefusedAndTheNextGoodOneIsAnswered(t *testing.T) {
 	}
 }
 
-func maxNonce(t *testing.T, client agentv1.QuoteServiceClient) int {
+func maxNonce(t testing.TB, client agentv1.QuoteServiceClient) int {
 	t.Helper()
 
 	capabilities, err := client.GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})

@@ -4,9 +4,11 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
@@ -19,7 +21,7 @@ import (
 )
 
 // counter finds the counter of denials for that reason.
-func counter(t *testing.T, n *node, reason string) prometheus.Counter {
+func counter(t testing.TB, n *node, reason string) prometheus.Counter {
 	t.Helper()
 
 	families, err := n.registry.Gather()
@@ -40,16 +42,13 @@ func counter(t *testing.T, n *node, reason string) prometheus.Counter {
 	return found
 }
 
-// TestAPoliteCallerIsServedInACrowd has 250 connections that say nothing, 250 that only keep their place, 100 readers who do not read, and a caller who never
-// stops calling.
-func TestAPoliteCallerIsServedInACrowd(t *testing.T) {
-	t.Parallel()
-
-	const slow, greedy = "slow.example", "greedy.example"
+// crowdedNode is one that a crowd can come to.
+func crowdedNode(t testing.TB) *node {
+	t.Helper()
 
 	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
 		config.Clients = []agent.ClientRule{
-			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}, Limits: agent.Limits{Rate: 1000}},
+			{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}, Limits: agent.Limits{Rate: 100_000}},
 			{SAN: []string{"dns:" + slow}, Roles: []agent.Role{agent.RoleQuote}, Limits: agent.Limits{Rate: 1000, Concurrent: 200}},
 			{SAN: []string{"dns:" + greedy}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}, Limits: agent.Limits{Rate: 5}},
 		}
@@ -57,8 +56,18 @@ func TestAPoliteCallerIsServedInACrowd(t *testing.T) {
 	n.waitUntilServing(t)
 	bigLog(t, n.log)
 
-	polite := n.as(t, rawer)
-	digest := mustQuote(t, polite, goodRequest()).GetLogs()[0].GetSha256()
+	return n
+}
+
+// The names of a crowd's members.
+const (
+	slow   = "slow.example"
+	greedy = "greedy.example"
+)
+
+// crowd comes and stays: 250 connections that say nothing, 250 that only keep their place, 100 readers who do not read.
+func (n *node) crowd(t testing.TB, digest []byte) {
+	t.Helper()
 
 	for i := range 250 {
 		n.knock(t, net.IPv4(127, 0, 1, byte(1+i%10)))
@@ -77,6 +86,15 @@ func TestAPoliteCallerIsServedInACrowd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestAPoliteCallerIsServedInACrowd has beside the crowd a caller who never stops calling.
+func TestAPoliteCallerIsServedInACrowd(t *testing.T) {
+	t.Parallel()
+
+	n := crowdedNode(t)
+	polite := n.as(t, rawer)
+	n.crowd(t, mustQuote(t, polite, goodRequest()).GetLogs()[0].GetSha256())
 
 	ctx, stop := context.WithCancel(t.Context())
 	refused := n.pester(ctx, t, greedy)
@@ -93,8 +111,46 @@ func TestAPoliteCallerIsServedInACrowd(t *testing.T) {
 	}
 }
 
+// BenchmarkPoliteCaller compares a polite caller's p99 in the crowd, beside a caller at a hundred times its rate of 5 calls a second, with its p99 on the same agent before the
+// crowd came.
+func BenchmarkPoliteCaller(b *testing.B) {
+	n := crowdedNode(b)
+	polite := n.as(b, rawer)
+	digest := mustQuote(b, polite, goodRequest()).GetLogs()[0].GetSha256()
+
+	p99 := func() time.Duration {
+		times := make([]time.Duration, 0, 1000)
+		for range cap(times) {
+			began := time.Now()
+			mustQuote(b, polite, goodRequest())
+			times = append(times, time.Since(began))
+		}
+
+		slices.Sort(times)
+
+		return times[len(times)*99/100]
+	}
+
+	for b.Loop() {
+		quiet := p99()
+
+		n.crowd(b, digest)
+
+		ctx, stop := context.WithCancel(b.Context())
+		refused := n.pesterAt(ctx, b, greedy, 500)
+		crowded := p99()
+
+		stop()
+
+		b.ReportMetric(quiet.Seconds()*1000, "quiet-p99-ms")
+		b.ReportMetric(crowded.Seconds()*1000, "crowd-p99-ms")
+		b.ReportMetric(crowded.Seconds()/quiet.Seconds(), "ratio")
+		b.ReportMetric(float64(refused()), "refused")
+	}
+}
+
 // knock opens a connection and says nothing.
-func (n *node) knock(t *testing.T, ip net.IP) {
+func (n *node) knock(t testing.TB, ip net.IP) {
 	t.Helper()
 
 	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(t.Context(), "tcp", n.address)
@@ -106,19 +162,37 @@ func (n *node) knock(t *testing.T, ip net.IP) {
 }
 
 // pester calls without a pause from four sides until ctx ends. What it returns waits for that, and tells how often it was refused.
-func (n *node) pester(ctx context.Context, t *testing.T, name string) (refused func() int64) {
+func (n *node) pester(ctx context.Context, t testing.TB, name string) (refused func() int64) {
 	t.Helper()
+
+	return n.pesterAt(ctx, t, name, 0)
+}
+
+// pesterAt is pester at so many calls a second; 0: as many as it can.
+func (n *node) pesterAt(ctx context.Context, t testing.TB, name string, rate float64) (refused func() int64) {
+	t.Helper()
+
+	const sides = 4
 
 	var (
 		count atomic.Int64
 		group sync.WaitGroup
 	)
 
-	for range 4 {
+	pace := time.NewTicker(time.Duration(float64(time.Second) / max(rate, 1)))
+
+	for range sides {
 		client := n.as(t, name)
 
 		group.Go(func() {
 			for ctx.Err() == nil {
+				if rate > 0 {
+					select {
+					case <-pace.C:
+					case <-ctx.Done():
+					}
+				}
+
 				_, err := client.Quote(ctx, goodRequest())
 				if code := status.Code(err); code == codes.ResourceExhausted {
 					count.Add(1)
@@ -131,6 +205,7 @@ func (n *node) pester(ctx context.Context, t *testing.T, name string) (refused f
 
 	return func() int64 {
 		group.Wait()
+		pace.Stop()
 
 		return count.Load()
 	}

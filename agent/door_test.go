@@ -34,7 +34,7 @@ import (
 )
 
 // from connects over TLS as that name, from that address of this machine.
-func (n *node) from(t *testing.T, ip net.IP, name string, options ...grpc.DialOption) *grpc.ClientConn {
+func (n *node) from(t testing.TB, ip net.IP, name string, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 
 	pair := n.issue(t, pki.Leaf{DNSNames: []string{name}, Client: true})
@@ -54,7 +54,7 @@ func (n *node) from(t *testing.T, ip net.IP, name string, options ...grpc.DialOp
 	return conn
 }
 
-func ask(t *testing.T, client agentv1.QuoteServiceClient) error {
+func ask(t testing.TB, client agentv1.QuoteServiceClient) error {
 	t.Helper()
 
 	_, err := client.GetCapabilities(t.Context(), &agentv1.GetCapabilitiesRequest{})

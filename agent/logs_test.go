@@ -15,7 +15,7 @@ import (
 )
 
 // fetch streams a log and returns what came.
-func fetch(t *testing.T, client agentv1.QuoteServiceClient, digest []byte, offset uint64) ([]byte, error) {
+func fetch(t testing.TB, client agentv1.QuoteServiceClient, digest []byte, offset uint64) ([]byte, error) {
 	t.Helper()
 
 	stream, err := client.GetEventLog(t.Context(), &agentv1.GetEventLogRequest{Sha256: digest, Offset: offset})
@@ -44,7 +44,7 @@ func fetch(t *testing.T, client agentv1.QuoteServiceClient, digest []byte, offse
 }
 
 // bigLog is no log at all, and sixteen times sixteen chunks long.
-func bigLog(t *testing.T, path string) []byte {
+func bigLog(t testing.TB, path string) []byte {
 	t.Helper()
 
 	log := bytes.Repeat([]byte("not a log. "), 16<<20/11)
