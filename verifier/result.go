@@ -117,9 +117,9 @@ const (
 	CheckLaunch CheckName = "launch"
 	// CheckLogs: every log parses.
 	CheckLogs CheckName = "logs"
-	// CheckReplay: the logs' events give the value of every quoted PCR, and none of them caps it.
+	// CheckReplay: the logs' events give the value of every quoted PCR (of every PCR of the policy's selection, where more may be quoted), and none of them caps it.
 	CheckReplay CheckName = "replay"
-	// CheckKnownGood: the known-good set is not empty and speaks of exactly the quoted PCRs.
+	// CheckKnownGood: the known-good set is not empty and speaks of exactly the PCRs of the policy's selection.
 	CheckKnownGood CheckName = "known_good"
 	// CheckMeasurements: values and events are the known-good ones, in their order.
 	CheckMeasurements CheckName = "measurements"
@@ -166,7 +166,7 @@ type Result struct {
 	Unverified        []Unverified `json:"unverified,omitempty"`
 	UnverifiedOmitted int          `json:"unverified_omitted,omitempty"`
 	// Hints is Evidence.Hints, for people.
-	Hints map[string]string `json:"hints,omitempty"`
+	Hints map[string]string `json:"unsigned_hints,omitempty"`
 }
 
 // Quote is the signed content of a quote that is of use beside the verdict.

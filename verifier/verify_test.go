@@ -186,7 +186,7 @@ func TestResultIsJSONWithNamesAndHex(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"verdict":"refused"`, `{"name":"policy","outcome":"passed"}`, `"name":"measurements","outcome":"failed"`, `"kind":"changed"`,
-		`"expected":["` + strings.Repeat("00", 32) + `"]`, `"hints":{"boot_id":"x"}`, `"ek_binding":"first_use"`, `"field":"header"`,
+		`"expected":["` + strings.Repeat("00", 32) + `"]`, `"unsigned_hints":{"boot_id":"x"}`, `"ek_binding":"first_use"`, `"field":"header"`,
 		`"extra_data":"` + verifier.Hex(f.nonce).String() + `"`,
 	} {
 		if !strings.Contains(string(text), want) {

@@ -18,7 +18,7 @@ func checkMeaning(name verifier.CheckName) string {
 	case verifier.CheckType:
 		return "it is a quote and nothing else"
 	case verifier.CheckAKPinned:
-		return "the attestation key is a known-good one"
+		return "the attestation key is one that is pinned, recorded, or certified as demanded"
 	case verifier.CheckAKAttributes:
 		return "the key signs only what its TPM made, and never leaves it"
 	case verifier.CheckAKAlgorithm:
@@ -26,7 +26,7 @@ func checkMeaning(name verifier.CheckName) string {
 	case verifier.CheckSignature:
 		return "the attestation key signed the quote"
 	case verifier.CheckQualifiedSigner:
-		return "the key is a primary key of the endorsement hierarchy"
+		return "the key is in the endorsement hierarchy: a primary key, or one under the key in ek.pub, which is one"
 	case verifier.CheckNonce:
 		return "the nonce that was asked with is signed"
 	case verifier.CheckSelection:
@@ -40,9 +40,9 @@ func checkMeaning(name verifier.CheckName) string {
 	case verifier.CheckLogs:
 		return "the event logs parse"
 	case verifier.CheckReplay:
-		return "the event logs explain every PCR"
+		return "the event logs explain every PCR that is judged, and none is capped"
 	case verifier.CheckKnownGood:
-		return "there are known-good values for exactly these PCRs"
+		return "there are known-good values for exactly the PCRs that are judged"
 	case verifier.CheckMeasurements:
 		return "all measurements are known-good"
 	case verifier.CheckFreshness:

@@ -42,7 +42,7 @@ func (f *folder) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.nonce, "nonce", "", "the nonce, in `hex`, that you asked the evidence in the folder with")
 	flags.StringArrayVar(&f.logs, "log", nil, "in a folder of others, an event log: `SOURCE=FILE`; repeat it for each (default: *.bin and *.log)")
-	flags.StringVar(&f.akCA, "ak-ca", "", "PEM `file` of the CAs, one of which has to have issued ak.crt; without pinned keys any AK of theirs is taken")
+	flags.StringVar(&f.akCA, "ak-ca", "", "PEM `file` of the CAs, one of which has to have issued ak.crt; without pinned keys any AK of theirs is taken. This CA must issue nothing but AK certificates; no CRL is looked at")
 	flags.BoolVar(&f.byIssuer, "ak-attributes-by-issuer", false, "WEAKER: believe whoever issued or pinned the AK that it is restricted, where nothing shows it")
 	f.flags = flags.Changed
 }

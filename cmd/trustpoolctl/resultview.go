@@ -133,7 +133,7 @@ func (v *resultView) unverifiedText(p *page) {
 		count[fmt.Sprintf("log %s: %s", u.Log, strings.TrimSpace(u.Bank+" "+string(u.Field)))]++
 	}
 	p.line("")
-	p.line("%s: what the logs say and no signed digest covers; no check believes it (--json has the bytes)", p.head("Unverified"))
+	p.line("%s: what the logs say and no signed digest covers; no check uses it, but for the StartupLocality of PCR 0 (--json has the bytes)", p.head("Unverified"))
 	for _, kind := range slices.Sorted(maps.Keys(count)) {
 		p.line("  %4d x %s", count[kind], printable(kind))
 	}
@@ -154,7 +154,11 @@ func (v *resultView) verdictLine(p *page) string {
 		if v.saved {
 			when = "over your nonce"
 		}
-		line := fmt.Sprintf("%s %s: a known key signed %s that known-good software was launched", p.good("TRUSTED"), subject, when)
+		key := "a known key"
+		if v.EKBinding == verifier.BindingAKIssuer {
+			key = "a key that a CA of --ak-ca certified"
+		}
+		line := fmt.Sprintf("%s %s: %s signed %s that known-good software was launched", p.good("TRUSTED"), subject, key, when)
 		if v.AKAttributesByIssuer {
 			line += ", " + p.warn("if its issuer is right in that it is a TPM's")
 		}
