@@ -40,6 +40,7 @@ func TestEachMistakeIsNamedByItsKey(t *testing.T) {
 		"tls.certificate":      func(c *agent.Config) { c.TLS.Certificate = "" },
 		"tls.key":              func(c *agent.Config) { c.TLS.Key = "" },
 		"tls.client_ca":        func(c *agent.Config) { c.TLS.ClientCA = "" },
+		"tls.tpm_handle":       func(c *agent.Config) { c.TLS.TPMHandle = 0x81018300 }, // the key is in a file
 		"clients":              func(c *agent.Config) { c.Clients = nil },
 		"clients[0].san":       func(c *agent.Config) { c.Clients[0].SAN = []string{"a.example"} },
 		"clients[0].roles":     func(c *agent.Config) { c.Clients[0].Roles = []agent.Role{"king"} },
@@ -94,5 +95,21 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	want := []string{"tpm.device", "tpm.queue", "tpm.ak.algorithm", "tpm.ak.handle", "tls.certificate", "tls.key", "tls.client_ca", "clients"}
 	if diff := cmp.Diff(want, keys); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheTLSKeyStaysOutOfTheWayOfAKs(t *testing.T) {
+	t.Parallel()
+
+	for handle, good := range map[uint32]bool{
+		0: true, 0x81018300: true, 0x81018200: true, 0x810180FF: true, 0x81018100: false, 0x810181FF: false, 0x80FFFFFF: false, 0x81800000: false,
+	} {
+		config := validConfig()
+		config.TLS.Key, config.TLS.TPMHandle = agent.KeyInTPM, handle
+
+		err := config.Validate()
+		if good != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), "tls.tpm_handle: ") {
+			t.Errorf("0x%08x: %v", handle, err)
+		}
 	}
 }

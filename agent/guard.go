@@ -106,16 +106,21 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 	ctx, cancel := context.WithCancelCause(context.WithValue(stream.Context(), callerKey{}, caller))
 	defer cancel(nil)
 
-	done := make(chan error, 1)
-	go func() { done <- handler(service, guardedStream{stream, ctx, g.sendTimeout}) }()
+	done := make(chan struct{})
+
+	go func() {
+		defer close(done)
+
+		err = handler(service, guardedStream{stream, ctx, g.sendTimeout})
+	}()
 
 	select {
-	case err = <-done:
+	case <-done:
 		return err
 	case <-g.stopping:
 		end := refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
 		cancel(end)
-		<-done // whatever it says, it says it because of us
+		<-done // whatever it says now, it says because of us
 
 		return end
 	}

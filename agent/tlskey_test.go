@@ -220,7 +220,13 @@ func TestWithoutTLSKeyThereIsNoRequestForOne(t *testing.T) {
 	wantRefusal(t, err, codes.FailedPrecondition, agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE)
 
 	for _, sans := range [][]string{
-		{"a.example"}, {"dns:"}, {"dns:a example"}, {"dns:" + strings.Repeat("a", 254)}, {"ip:node1"}, {"uri:relative"}, {"email:a@b"},
+		{"a.example"},
+		{"dns:"},
+		{"dns:a example"},
+		{"dns:" + strings.Repeat("a", 254)},
+		{"ip:node1"},
+		{"uri:relative"},
+		{"email:a@b"},
 		make([]string, 17),
 	} {
 		_, err := enrollment.GetTLSCertificateRequest(t.Context(), &agentv1.GetTLSCertificateRequestRequest{Sans: sans})

@@ -112,9 +112,7 @@ func addSAN(template *x509.CertificateRequest, san string) bool {
 
 // isDNSName takes letters, digits, dashes and dots; what a CA makes of it is for the CA to say.
 func isDNSName(name string) bool {
-	isOther := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.')
-	}
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-."
 
-	return name != "" && len(name) <= 253 && !strings.ContainsFunc(name, isOther)
+	return name != "" && len(name) <= 253 && strings.Trim(name, allowed) == ""
 }

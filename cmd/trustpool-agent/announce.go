@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/trustpool/trustpool/agent"
-	"github.com/trustpool/trustpool/tpmsim"
 )
 
 // Files in the simulator's folder that tell where the node is, and where it was.
@@ -79,7 +78,7 @@ func socketIn(dir string) string {
 }
 
 // announce says where the node is, for people and for scripts, and writes the config that it runs with.
-func announce(stdout io.Writer, dir string, config agent.Config, scenario tpmsim.Scenario) error {
+func announce(stdout io.Writer, dir string, config agent.Config, scenario string) error {
 	address := reachable(config.Listen.Address)
 
 	text, err := configText(config)

@@ -111,7 +111,7 @@ func runSimulator(ctx context.Context, flags simulatorFlags, stdout, stderr io.W
 	return serve(ctx, config, deps, func(address string) error {
 		config.Listen.Address = address
 
-		return announce(stdout, dir, config, options.Scenario)
+		return announce(stdout, dir, config, flags.scenario)
 	})
 }
 
