@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -24,6 +25,7 @@ type forgery struct {
 	public []byte
 	nonce  []byte
 	events []logEvent
+	more   []int              // PCRs below 17 that are signed too
 	known  verifier.KnownGood // what is learned of the good evidence
 
 	attest func(*tpm2.TPMSAttest)                     // changes what is signed
@@ -67,7 +69,7 @@ func (f *forgery) evidence(t testing.TB) verifier.Evidence {
 	t.Helper()
 	f.makePublic(t)
 	banks := []verifier.PCRBank{{Alg: eventlog.AlgSHA256}}
-	for _, p := range []int{17, 18, 19} {
+	for _, p := range f.selection() {
 		banks[0].Values = append(banks[0].Values, verifier.PCRValue{Index: p, Value: pcrValue(f.events, p)})
 	}
 	if f.pcrs != nil {
@@ -79,6 +81,17 @@ func (f *forgery) evidence(t testing.TB) verifier.Evidence {
 		Quoted: quoted, Signature: f.signature(t, quoted), PCRs: banks, AKPublic: f.public, Nonce: f.nonce,
 		Logs: []verifier.Log{{Source: "txt", Raw: logBytes(f.events)}},
 	}
+}
+
+// selection is the PCRs that are signed.
+func (f *forgery) selection() []int { return append(slices.Clone(f.more), 17, 18, 19) }
+
+func (f *forgery) selected() []uint {
+	var indices []uint
+	for _, p := range f.selection() {
+		indices = append(indices, uint(p))
+	}
+	return indices
 }
 
 func (f *forgery) makePublic(t testing.TB) {
@@ -105,7 +118,7 @@ func (f *forgery) attestation(banks []verifier.PCRBank) tpm2.TPMSAttest {
 	}
 	info := &tpm2.TPMSQuoteInfo{
 		PCRSelect: tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{
-			{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(17, 18, 19)},
+			{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(f.selected()...)},
 		}},
 		PCRDigest: tpm2.TPM2BDigest{Buffer: h.Sum(nil)},
 	}

@@ -72,9 +72,13 @@ type KnownPCR struct {
 	PCR  int
 	// Values are the allowed values.
 	Values []Hex
-	// Events are the slots that the PCR's events must fill: each slot by one event, in this order, and no event besides.
+	// Events are the slots that the PCR's events must fill: each slot by one event, in this order, and no event besides. PCR 0 can't be known so.
 	Events []Slot
 }
+
+// startsKnown tells whether the PCR begins with one value, so that events tell the whole of it. PCR 0 begins with the locality of TPM2_Startup or with the mark of an H-CRTM (TPM 2.0 Part 3, 9.3.1),
+// and no event measures which.
+func (k *KnownPCR) startsKnown() bool { return k.PCR != 0 }
 
 // Slot is the place of one event.
 type Slot struct {

@@ -110,6 +110,9 @@ func parseKnownPCR(o *strictjson.Object) KnownPCR {
 	if o.Has("values") {
 		entry.Values = parseDigests(o, "values", entry.Bank)
 	}
+	if o.Has("events") && !entry.startsKnown() {
+		o.Problem("events", "can't tell PCR %d, which begins with the locality of TPM2_Startup: write values", entry.PCR)
+	}
 	if o.Has("events") {
 		entry.Events = parseSlots(o, entry.Bank)
 	}

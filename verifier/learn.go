@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Learn makes known-good values of a node's evidence: the AK pinned on first use, and for each quoted PCR its events, or its value where it has none.
+// Learn makes known-good values of a node's evidence: the AK pinned on first use, and for each quoted PCR its events, or its value where it has none and for PCR 0.
 // It takes only evidence that passes every check but those against known-good values: with the caller's own nonce, after a measured launch, and replayed
 // from its logs. If the policy has a node's record, one of its AKs has to have signed, and no AK is learned. If the policy pins AKs, the evidence's has to be
 // among them and keeps its pin; the rest of Policy.KnownGood is not looked at.
@@ -64,12 +64,13 @@ func (a *ak) firstUse() AKPin {
 // learn makes an entry that allows just what this PCR holds.
 func (x *explained) learn() KnownPCR {
 	entry := KnownPCR{Bank: x.pcr.bank, PCR: x.pcr.index}
+	if len(x.events) == 0 || !entry.startsKnown() {
+		entry.Values = []Hex{bytes.Clone(x.value)}
+		return entry
+	}
 	for i, ev := range x.events {
 		digest, _ := ev.Digest(x.pcr.bank)
 		entry.Events = append(entry.Events, Slot{Type: ev.Type, Description: x.describe(i), Digests: []Hex{bytes.Clone(digest)}})
-	}
-	if len(entry.Events) == 0 {
-		entry.Values = []Hex{bytes.Clone(x.value)}
 	}
 	return entry
 }

@@ -27,6 +27,9 @@ func (e *exam) checkKnownGood() error {
 		if (len(entry.Values) == 0) == (len(entry.Events) == 0) {
 			errs = append(errs, fmt.Errorf("the known-good entry of %s has to hold either values or events", at))
 		}
+		if len(entry.Events) > 0 && !entry.startsKnown() {
+			errs = append(errs, fmt.Errorf("the known-good entry of %s has to hold values: events do not tell with which it began", at))
+		}
 		expected[at] = true
 	}
 	for _, s := range e.asked {

@@ -162,7 +162,7 @@ type Result struct {
 	EKBinding EKBinding `json:"ek_binding,omitempty"`
 	// Quote is what the AK signed; nil unless the signature passed.
 	Quote *Quote `json:"quote,omitempty"`
-	// Unverified lists what the evidence's logs say and no digest binds. It never reaches a check. UnverifiedOmitted counts what the list leaves out.
+	// Unverified lists what the evidence's logs say and no digest binds. It reaches no check but as Unverified tells. UnverifiedOmitted counts what the list leaves out.
 	Unverified        []Unverified `json:"unverified,omitempty"`
 	UnverifiedOmitted int          `json:"unverified_omitted,omitempty"`
 	// Hints is Evidence.Hints, for people.

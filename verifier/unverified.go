@@ -30,7 +30,8 @@ const (
 	FieldData UnverifiedField = "data"
 )
 
-// Unverified is something that a log says and no quoted PCR vouches for: anybody may have changed it. No check builds on it.
+// Unverified is something that a log says and no signed digest covers: anybody may have changed it. No check builds on it but one: PCR 0 is replayed from the locality that a StartupLocality tells, and
+// the signed value shows whether that is true.
 type Unverified struct {
 	// Log is the log's source, Event the event's number in it.
 	Log   string `json:"log"`

@@ -49,7 +49,9 @@ func (v *learnView) text(p *page) {
 }
 
 func learnedPCR(p *page, known *verifier.KnownPCR) {
-	if len(known.Events) == 0 {
+	if known.PCR == 0 {
+		p.line("  %s PCR 0: known-good by its value, since no event tells what it began with", known.Bank)
+	} else if len(known.Events) == 0 {
 		p.line("  %s PCR %d: nothing was measured into it, its value is known-good", known.Bank, known.PCR)
 	} else {
 		p.line("  %s PCR %d: %d events, each known-good in its place", known.Bank, known.PCR, len(known.Events))
