@@ -29,7 +29,7 @@ func Learn(ev Evidence, p Policy) (KnownGood, error) {
 	var known KnownGood
 	switch {
 	case firstUse:
-		known.AKs = []AKPin{e.ak.firstUse()}
+		known.AKs = []AKPin{e.firstUsePin()}
 	case p.Node == nil:
 		known.AKs = []AKPin{e.pin}
 	}
@@ -53,12 +53,14 @@ func (e *exam) learnable() error {
 	return errors.Join(errs...)
 }
 
-// firstUse pins the key as it is.
-func (a *ak) firstUse() AKPin {
-	if a.public == nil {
-		return AKPin{SPKI: bytes.Clone(a.spki), Binding: BindingFirstUse}
+// firstUsePin pins the key as it is. Where a check of it was left to its issuer, it pins the key alone, so that the same is left to the issuer at each
+// verification: pinned, a public area that is nobody's but the evidence's own word would count as the policy's.
+func (e *exam) firstUsePin() AKPin {
+	left := func(name CheckName) bool { return e.outcome(name) == LeftToIssuer }
+	if e.ak.public == nil || left(CheckAKAttributes) || left(CheckQualifiedSigner) {
+		return AKPin{SPKI: bytes.Clone(e.ak.spki), Binding: BindingFirstUse}
 	}
-	return AKPin{Name: a.name, Public: bytes.Clone(a.raw), Binding: BindingFirstUse}
+	return AKPin{Name: e.ak.name, Public: bytes.Clone(e.ak.raw), Binding: BindingFirstUse}
 }
 
 // learn makes an entry that allows just what this PCR holds.
