@@ -88,8 +88,23 @@ const (
 // maxAlignment bounds the table of an alignment; beyond it, events and slots are compared place by place.
 const maxAlignment = 1 << 20
 
+// differences collects as many as a Result lists, and counts the others: a hostile log may differ a hundred thousand times.
+type differences struct {
+	listed  []Difference
+	omitted int
+}
+
+// add asks for the difference only if there is room for it.
+func (d *differences) add(difference func() Difference) {
+	if len(d.listed) == maxDifferences {
+		d.omitted++
+		return
+	}
+	d.listed = append(d.listed, difference())
+}
+
 // diff explains why the events do not fill the slots, with as few differences as there can be. It explains only: that they do not is known before.
-func (x *explained) diff(slots []Slot) []Difference {
+func (x *explained) diff(slots []Slot, found *differences) {
 	head := 0
 	for head < min(len(slots), len(x.events)) && x.fillsSlot(head, &slots[head]) {
 		head++
@@ -100,13 +115,14 @@ func (x *explained) diff(slots []Slot) []Difference {
 	}
 	midSlots, midEvents := len(slots)-head-tail, len(x.events)-head-tail
 	if (midSlots+1)*(midEvents+1) > maxAlignment {
-		return x.diffByPlace(slots, head, midSlots, midEvents)
+		x.diffByPlace(slots, head, midSlots, midEvents, found)
+		return
 	}
-	return x.align(slots, head, midSlots, midEvents)
+	x.align(slots, head, midSlots, midEvents, found)
 }
 
 // align finds the cheapest way to turn n slots into m events, both from head on (Wagner and Fischer).
-func (x *explained) align(slots []Slot, head, n, m int) []Difference {
+func (x *explained) align(slots []Slot, head, n, m int, found *differences) {
 	// cost[i][j] is that of slots i.. against events j..
 	cost := make([][]int, n+1)
 	for i := range cost {
@@ -129,39 +145,35 @@ func (x *explained) align(slots []Slot, head, n, m int) []Difference {
 		}
 	}
 
-	var found []Difference
 	for i, j := 0, 0; i < n || j < m; {
 		switch {
 		case i < n && j < m && cost[i][j] == cost[i+1][j+1]+x.pairCost(&slots[head+i], head+j):
 			if !x.fillsSlot(head+j, &slots[head+i]) {
-				found = append(found, x.changed(slots, head+i, head+j))
+				found.add(func() Difference { return x.changed(slots, head+i, head+j) })
 			}
 			i, j = i+1, j+1
 		case i < n && cost[i][j] == cost[i+1][j]+costGap:
-			found = append(found, x.missing(slots, head+i))
+			found.add(func() Difference { return x.missing(slots, head+i) })
 			i++
 		default:
-			found = append(found, x.extra(head+j))
+			found.add(func() Difference { return x.extra(head + j) })
 			j++
 		}
 	}
-	return found
 }
 
 // diffByPlace compares slots and events of the same place.
-func (x *explained) diffByPlace(slots []Slot, head, n, m int) []Difference {
-	var found []Difference
+func (x *explained) diffByPlace(slots []Slot, head, n, m int, found *differences) {
 	for i := range max(n, m) {
 		switch {
 		case i >= m:
-			found = append(found, x.missing(slots, head+i))
+			found.add(func() Difference { return x.missing(slots, head+i) })
 		case i >= n:
-			found = append(found, x.extra(head+i))
+			found.add(func() Difference { return x.extra(head + i) })
 		case !x.fillsSlot(head+i, &slots[head+i]):
-			found = append(found, x.changed(slots, head+i, head+i))
+			found.add(func() Difference { return x.changed(slots, head+i, head+i) })
 		}
 	}
-	return found
 }
 
 func (x *explained) pairCost(slot *Slot, event int) int {

@@ -145,9 +145,3 @@ func (u *Unverified) part() string {
 		return "the " + string(u.Field) + " of"
 	}
 }
-
-// addDifferences takes over as many as a Result lists.
-func (r *Result) addDifferences(all []Difference) {
-	shown := min(len(all), maxDifferences)
-	r.Differences, r.DifferencesOmitted = all[:shown:shown], len(all)-shown
-}

@@ -7,7 +7,7 @@ import (
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
-// maxDifferences bounds what a Result lists: a hostile log may differ a hundred thousand times.
+// maxDifferences bounds what a Result lists.
 const maxDifferences = 256
 
 // checkKnownGood wants one entry per quoted PCR and one quoted PCR per entry: neither a value nor an expectation is passed over.
@@ -57,16 +57,17 @@ func (e *exam) checkMeasurements() error {
 		if !ok {
 			return fmt.Errorf("%s has no known-good entry", x.pcr)
 		}
-		e.differences = append(e.differences, x.compare(&entry)...)
+		x.compare(&entry, &e.differences)
 	}
-	if n := len(e.differences); n > 0 {
-		return mismatch{
-			detail:   fmt.Sprintf("%s: %s", differ(n), e.differences[0]),
-			expected: e.differences[0].anyExpected(),
-			got:      e.differences[0].Got,
-		}
+	if len(e.differences.listed) == 0 {
+		return nil
 	}
-	return nil
+	first := e.differences.listed[0]
+	return mismatch{
+		detail:   fmt.Sprintf("%s: %s", differ(len(e.differences.listed)+e.differences.omitted), first),
+		expected: first.anyExpected(),
+		got:      first.Got,
+	}
 }
 
 func differ(n int) string {
@@ -76,18 +77,18 @@ func differ(n int) string {
 	return fmt.Sprintf("%d measurements are not the known-good ones, the first", n)
 }
 
-// compare returns how a PCR differs from its entry; nothing if it is known-good.
-func (x *explained) compare(entry *KnownPCR) []Difference {
-	if len(entry.Events) == 0 {
-		if contains(entry.Values, x.value) {
-			return nil
+// compare finds how a PCR differs from its entry; nothing if it is known-good.
+func (x *explained) compare(entry *KnownPCR, found *differences) {
+	switch {
+	case len(entry.Events) > 0:
+		if !x.fills(entry.Events) {
+			x.diff(entry.Events, found)
 		}
-		return []Difference{{Kind: OtherValue, Bank: x.pcr.bank.String(), PCR: x.pcr.index, Expected: entry.Values, Got: x.value}}
+	case !contains(entry.Values, x.value):
+		found.add(func() Difference {
+			return Difference{Kind: OtherValue, Bank: x.pcr.bank.String(), PCR: x.pcr.index, Expected: entry.Values, Got: x.value}
+		})
 	}
-	if x.fills(entry.Events) {
-		return nil
-	}
-	return x.diff(entry.Events)
 }
 
 // fills tells whether the events fill the slots: each slot by one event, in order, and no event is left.
@@ -117,13 +118,7 @@ func (x *explained) describe(i int) string {
 		return typ.String()
 	}
 
-	place := 0
-	for _, ev := range x.events[:i] {
-		if ev.Type == typ {
-			place++
-		}
-	}
-	switch {
+	switch place := x.place(i); {
 	case place == 0:
 		return "tboot policy"
 	case x.pcr.index != launchPCR:
@@ -133,4 +128,19 @@ func (x *explained) describe(i int) string {
 	default:
 		return fmt.Sprintf("tboot module %d", place-1)
 	}
+}
+
+// place returns how many measurements of tboot come before event i.
+func (x *explained) place(i int) int {
+	if x.places == nil {
+		x.places = make([]int, len(x.events))
+		n := 0
+		for j, ev := range x.events {
+			x.places[j] = n
+			if ev.Type == eventlog.TypeTbootMeasurement {
+				n++
+			}
+		}
+	}
+	return x.places[i]
 }

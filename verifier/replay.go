@@ -21,6 +21,7 @@ type explained struct {
 	quotedPCR
 	log    *parsedLog        // nil if no log has events of the PCR
 	events []*eventlog.Event // what was extended into it, in order
+	places []int             // see place; nil until that is asked for
 }
 
 // checkLogs parses all logs, also those that no quoted PCR needs: one that does not parse may hold anything.

@@ -84,7 +84,7 @@ type exam struct {
 	logs      []parsedLog // CheckLogs
 	explained []explained // CheckReplay
 
-	differences []Difference // CheckMeasurements, which fails if there are any
+	differences differences // CheckMeasurements, which fails if there are any
 }
 
 func newExam(ev *Evidence, p *Policy) *exam { return &exam{ev: ev, policy: p} }
@@ -162,7 +162,7 @@ func (e *exam) verdict() Verdict {
 
 func (e *exam) result() Result {
 	r := Result{Verdict: e.verdict(), Checks: e.checks, BindMode: e.policy.BindMode.String(), EKBinding: e.pin.Binding, Hints: maps.Clone(e.ev.Hints)}
-	r.addDifferences(e.differences)
+	r.Differences, r.DifferencesOmitted = e.differences.listed, e.differences.omitted
 	if e.ak != nil {
 		r.AKName, r.AKKey = e.akName(), e.ak.spki
 	}
