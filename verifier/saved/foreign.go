@@ -185,11 +185,18 @@ func readLogs(root *os.Root, named []LogFile) ([]verifier.Log, error) {
 		return nil, fmt.Errorf("there are %d logs, more than %d", len(named), maxLogs)
 	}
 
+	total := 0
 	logs := make([]verifier.Log, 0, len(named))
 	for _, l := range named {
+		if slices.ContainsFunc(logs, func(other verifier.Log) bool { return other.Source == l.Source }) {
+			return nil, unfitf("two logs are called %q", l.Source)
+		}
 		raw, err := readFile(root, l.Name, maxFile)
 		if err != nil {
 			return nil, err
+		}
+		if total += len(raw); total > maxTotal {
+			return nil, unfitf("the logs have %d bytes together, more than %d", total, maxTotal)
 		}
 		if end, err := eventlog.Trim(raw); err == nil { // else the verifier says what is wrong with it
 			raw = raw[:end]

@@ -240,3 +240,40 @@ func FuzzReadForeign(f *testing.F) {
 		}
 	})
 }
+
+func TestTheLogsOfOthersAreBoundedTogetherAndNamedApart(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, foreignFiles(quoteOf(t)))
+	read := func(logs ...saved.LogFile) error {
+		_, err := saved.ReadForeign(dir, logs)
+		return err
+	}
+	if err := read(saved.LogFile{Source: "txt", Name: "txt.log"}, saved.LogFile{Source: "txt", Name: "txt.log"}); err == nil || !strings.Contains(err.Error(), `two logs are called "txt"`) {
+		t.Errorf("two of one name: %v", err)
+	}
+
+	var large []saved.LogFile
+	for _, name := range []string{"a", "b", "c", "d"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 16<<20); err != nil {
+			t.Fatal(err)
+		}
+		large = append(large, saved.LogFile{Source: name, Name: name})
+	}
+	if err := read(large...); err != nil {
+		t.Errorf("64 MiB: %v", err)
+	}
+	if err := read(append(large, saved.LogFile{Source: "txt", Name: "txt.log"})...); err == nil || !strings.Contains(err.Error(), "more than 67108864") {
+		t.Errorf("a log more: %v", err)
+	}
+
+	if err := os.WriteFile(filepath.Join(dir, "log-txt.bin"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(); err == nil || !strings.Contains(err.Error(), `two logs are called "txt"`) {
+		t.Errorf("two files of one name: %v", err)
+	}
+}
