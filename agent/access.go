@@ -25,7 +25,7 @@ const (
 	RoleQuote   Role = "quote"   // ask for quotes, logs and capabilities
 	RoleRaw     Role = "raw"     // have the bare nonce signed
 	RoleEnroll  Role = "enroll"  // read the identity and activate credentials
-	RoleAdmin   Role = "admin"   // install certificates, rotate and replace the AK
+	RoleAdmin   Role = "admin"   // install and request certificates, rotate and replace the AK
 	RoleObserve Role = "observe" // watch the status
 )
 

@@ -61,7 +61,7 @@ type ClientRule struct {
 	// subject:CN=quoter,O=Example.
 	SAN []string `yaml:"san"`
 	// Roles are quote (ask for quotes, logs and capabilities), raw (have the bare nonce signed), enroll (read the identity, activate credentials), admin (install
-	// certificates, rotate and replace the AK) and observe (watch the status). All of them let a caller ask for the agent's health.
+	// and request certificates, rotate and replace the AK) and observe (watch the status). All of them let a caller ask for the agent's health.
 	Roles  []Role `yaml:"roles"`
 	Limits `yaml:",inline"`
 }

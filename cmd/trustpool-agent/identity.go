@@ -82,7 +82,7 @@ func identityShow(configPath *string) *cobra.Command {
 
 // shownKey is a key as `identity show --json` prints it.
 type shownKey struct {
-	Kind              string `json:"kind"` // ek, ak or pending_ak
+	Kind              string `json:"kind"` // ek, ak, pending_ak or tls
 	Name              string `json:"name,omitempty"`
 	Generation        uint32 `json:"generation,omitempty"`
 	Source            string `json:"source,omitempty"`
@@ -108,6 +108,10 @@ func showIdentity(out io.Writer, identity *agentv1.GetIdentityResponse, asJSON b
 		}
 
 		keys = append(keys, shownKey{Kind: kind, Name: hex.EncodeToString(ak.GetName()), Generation: ak.GetGeneration(), HasCertificate: len(ak.GetCertificate()) > 0})
+	}
+
+	if key := identity.GetTlsKey(); key != nil {
+		keys = append(keys, shownKey{Kind: "tls", Source: "TPM"})
 	}
 
 	if asJSON {
@@ -149,6 +153,8 @@ func (k shownKey) line() string {
 	switch k.Kind {
 	case "ek":
 		return strings.TrimSuffix(fmt.Sprintf("endorsement key (%s): %s, %s; %s", k.Source, cmp.Or(k.Name, "no Name"), certificate, k.Detail), "; ")
+	case "tls":
+		return "TLS key, in the TPM"
 	case "pending_ak":
 		return fmt.Sprintf("attestation key %d, waiting for commit: %s, %s", k.Generation, k.Name, certificate)
 	default:

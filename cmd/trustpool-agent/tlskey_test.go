@@ -61,6 +61,10 @@ func TestATLSKeyInTheTPMFromItsRequestToItsEnrolment(t *testing.T) {
 
 	mustWrite(t, filepath.Join(dir, "server.pem"), pair.CertPEM)
 
+	if out, code := call(t, "identity", "--config", path, "show"); code != 0 || !strings.Contains(out, "TLS key, in the TPM") {
+		t.Errorf("identity show exits with %d: %s", code, out)
+	}
+
 	s, address := startWithTLSKey(t, path)
 	if !enrolledOver(t, ca, address).TPMTLSKey {
 		t.Error("the record does not tell that the TLS key is in the TPM")

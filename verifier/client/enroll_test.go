@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -90,6 +91,9 @@ func TestAnIdentityIsTakenAsItIs(t *testing.T) {
 			Name: []byte("never taken"), Public: []byte("AK"), CreationData: []byte("data"), CertifyInfo: []byte("info"), CertifySignature: []byte("signature"),
 			Certificate: []byte("certificate"), Generation: 3, Pending: true,
 		}},
+		TlsKey: &agentv1.TlsKey{Public: []byte("TLS key"), Certifications: []*agentv1.TlsKeyCertification{
+			{AkName: []byte("AK name"), CertifyInfo: []byte("TLS info"), CertifySignature: []byte("TLS signature")},
+		}},
 		HostNames: []string{"node1\n"}, SmbiosUuid: "uuid", SmbiosSerial: "serial",
 	}}
 	c := dialServer(t, node.register)
@@ -104,6 +108,9 @@ func TestAnIdentityIsTakenAsItIs(t *testing.T) {
 		AKs: []verifier.AttestationKey{{
 			Public: []byte("AK"), CreationData: []byte("data"), CertifyInfo: []byte("info"), CertifySignature: []byte("signature"), Certificate: []byte("certificate"),
 			Generation: 3, Pending: true,
+		}},
+		TLS: verifier.TLSKey{Public: []byte("TLS key"), Certifications: []verifier.KeyCertification{
+			{AKName: []byte("AK name"), Info: []byte("TLS info"), Signature: []byte("TLS signature")},
 		}},
 		HostNames: []string{"node1\ufffd"}, SMBIOSUUID: "uuid", SMBIOSSerial: "serial",
 	}}
@@ -124,26 +131,34 @@ func TestIdentityRefusesWhatNoHonestNodeSends(t *testing.T) {
 	ak := func(k *agentv1.AttestationKey) *agentv1.GetIdentityResponse {
 		return &agentv1.GetIdentityResponse{AttestationKeys: []*agentv1.AttestationKey{k}}
 	}
+	tlsKey := func(c *agentv1.TlsKeyCertification) *agentv1.GetIdentityResponse {
+		return &agentv1.GetIdentityResponse{TlsKey: &agentv1.TlsKey{Certifications: []*agentv1.TlsKeyCertification{c}}}
+	}
 	long := strings.Repeat("a", maxHint+1)
 	for want, resp := range map[string]*agentv1.GetIdentityResponse{
-		"endorsement_keys: 9":                       {EndorsementKeys: make([]*agentv1.EndorsementKey, maxEKs+1)},
-		"attestation_keys: 5":                       {AttestationKeys: make([]*agentv1.AttestationKey, maxAKs+1)},
-		"host_names: 17":                            {HostNames: make([]string, maxHostNames+1)},
-		"host_names: 254":                           {HostNames: []string{strings.Repeat("a", maxHostName+1)}},
-		"smbios_uuid: 257":                          {SmbiosUuid: long},
-		"smbios_serial: 257":                        {SmbiosSerial: long},
-		"endorsement_keys.public: 2049":             ek(&agentv1.EndorsementKey{Public: make([]byte, maxPublic+1)}),
-		"endorsement_keys.certificate: 8193":        ek(&agentv1.EndorsementKey{Certificate: make([]byte, maxCertificate+1)}),
-		"endorsement_keys.chain: 17":                ek(&agentv1.EndorsementKey{Chain: make([][]byte, maxChain+1)}),
-		"endorsement_keys.chain: 8193":              ek(&agentv1.EndorsementKey{Chain: [][]byte{make([]byte, maxCertificate+1)}}),
-		"key_source: 257":                           ek(&agentv1.EndorsementKey{KeySource: long}),
-		"certificate_source: 257":                   ek(&agentv1.EndorsementKey{CertificateSource: long}),
-		"detail: 2049":                              ek(&agentv1.EndorsementKey{Detail: strings.Repeat("a", maxDetail+1)}),
-		"attestation_keys.public: 2049":             ak(&agentv1.AttestationKey{Public: make([]byte, maxPublic+1)}),
-		"attestation_keys.creation_data: 4097":      ak(&agentv1.AttestationKey{CreationData: make([]byte, maxCreation+1)}),
-		"attestation_keys.certify_info: 4097":       ak(&agentv1.AttestationKey{CertifyInfo: make([]byte, maxQuoted+1)}),
-		"attestation_keys.certify_signature: 2049":  ak(&agentv1.AttestationKey{CertifySignature: make([]byte, maxSignature+1)}),
-		"attestation_keys.certificate: 8193, at mo": ak(&agentv1.AttestationKey{Certificate: make([]byte, maxCertificate+1)}),
+		"endorsement_keys: 9":                            {EndorsementKeys: make([]*agentv1.EndorsementKey, maxEKs+1)},
+		"attestation_keys: 5":                            {AttestationKeys: make([]*agentv1.AttestationKey, maxAKs+1)},
+		"tls_key.public: 2049":                           {TlsKey: &agentv1.TlsKey{Public: make([]byte, maxPublic+1)}},
+		"tls_key.certifications: 5":                      {TlsKey: &agentv1.TlsKey{Certifications: make([]*agentv1.TlsKeyCertification, maxAKs+1)}},
+		"tls_key.certifications.ak_name: 67":             tlsKey(&agentv1.TlsKeyCertification{AkName: make([]byte, maxName+1)}),
+		"tls_key.certifications.certify_info: 4097":      tlsKey(&agentv1.TlsKeyCertification{CertifyInfo: make([]byte, maxQuoted+1)}),
+		"tls_key.certifications.certify_signature: 2049": tlsKey(&agentv1.TlsKeyCertification{CertifySignature: make([]byte, maxSignature+1)}),
+		"host_names: 17":                                 {HostNames: make([]string, maxHostNames+1)},
+		"host_names: 254":                                {HostNames: []string{strings.Repeat("a", maxHostName+1)}},
+		"smbios_uuid: 257":                               {SmbiosUuid: long},
+		"smbios_serial: 257":                             {SmbiosSerial: long},
+		"endorsement_keys.public: 2049":                  ek(&agentv1.EndorsementKey{Public: make([]byte, maxPublic+1)}),
+		"endorsement_keys.certificate: 8193":             ek(&agentv1.EndorsementKey{Certificate: make([]byte, maxCertificate+1)}),
+		"endorsement_keys.chain: 17":                     ek(&agentv1.EndorsementKey{Chain: make([][]byte, maxChain+1)}),
+		"endorsement_keys.chain: 8193":                   ek(&agentv1.EndorsementKey{Chain: [][]byte{make([]byte, maxCertificate+1)}}),
+		"key_source: 257":                                ek(&agentv1.EndorsementKey{KeySource: long}),
+		"certificate_source: 257":                        ek(&agentv1.EndorsementKey{CertificateSource: long}),
+		"detail: 2049":                                   ek(&agentv1.EndorsementKey{Detail: strings.Repeat("a", maxDetail+1)}),
+		"attestation_keys.public: 2049":                  ak(&agentv1.AttestationKey{Public: make([]byte, maxPublic+1)}),
+		"attestation_keys.creation_data: 4097":           ak(&agentv1.AttestationKey{CreationData: make([]byte, maxCreation+1)}),
+		"attestation_keys.certify_info: 4097":            ak(&agentv1.AttestationKey{CertifyInfo: make([]byte, maxQuoted+1)}),
+		"attestation_keys.certify_signature: 2049":       ak(&agentv1.AttestationKey{CertifySignature: make([]byte, maxSignature+1)}),
+		"attestation_keys.certificate: 8193, at mo":      ak(&agentv1.AttestationKey{Certificate: make([]byte, maxCertificate+1)}),
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
@@ -296,5 +311,8 @@ func TestServerNamesAreThoseThatTLSVerified(t *testing.T) {
 	}
 	if want := []string{"node1.example", "127.0.0.1"}; !slices.Equal(reply.ServerNames, want) {
 		t.Errorf("names are %v, want %v", reply.ServerNames, want)
+	}
+	if !pair.Certificate.Leaf.PublicKey.(*ecdsa.PublicKey).Equal(reply.ServerKey) {
+		t.Errorf("the key is %v", reply.ServerKey)
 	}
 }

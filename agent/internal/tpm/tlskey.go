@@ -114,15 +114,12 @@ func (k *TLSKey) authorized() tpm2.AuthHandle {
 	return tpm2.AuthHandle{Handle: k.handle, Name: tpm2.TPM2BName{Buffer: k.name}, Auth: tpm2.PasswordAuth(nil)}
 }
 
-// setUpTLS sets up the TLS key, if there is to be one. Without it quotes can still be made, for those who come by the unix socket: so only a TPM that is gone is an error.
+// setUpTLS sets up the TLS key, if there is to be one. Without it quotes can still be made, for those who come by the unix socket: so only what ends by itself is an error, a TPM
+// that is gone or busy.
 func (t *TPM) setUpTLS(record *Record) error {
 	s := t.session
 
-	if s.tls != nil && s.tls.Transient {
-		_ = t.keys().flush(s.tls.handle) // it may be gone, as after TPM2_Clear
-	}
-
-	s.tls, s.tlsErr = nil, nil
+	s.tlsErr = nil
 
 	if t.options.TLSHandle == 0 {
 		return nil
@@ -130,8 +127,8 @@ func (t *TPM) setUpTLS(record *Record) error {
 
 	s.tls, s.tlsErr = t.keys().ensureTLS(t.options.TLSHandle, record.TLSKey)
 
-	switch {
-	case errors.Is(s.tlsErr, errBroken):
+	switch err := named(s.tlsErr); {
+	case errors.Is(err, ErrAbsent), errors.Is(err, ErrBusy):
 		return s.tlsErr
 	case s.tlsErr != nil:
 		t.options.Logger.Error("the TLS key in the TPM can't be used: nobody can come in by TLS", "error", s.tlsErr)
