@@ -145,7 +145,7 @@ func TestEachCheckRefusesAlone(t *testing.T) {
 		{rule: "no log", check: verifier.CheckReplay, alter: func(ev *verifier.Evidence, _ *verifier.Policy) { ev.Logs = nil }},
 		{rule: "header-only log", check: verifier.CheckReplay, alter: func(ev *verifier.Evidence, _ *verifier.Policy) { ev.Logs[0].Raw = logBytes(nil) }},
 		{rule: "two logs with events of one PCR", check: verifier.CheckReplay, alter: func(ev *verifier.Evidence, _ *verifier.Policy) {
-			ev.Logs = append(ev.Logs, verifier.Log{Source: "other", Raw: ev.Logs[0].Raw})
+			ev.Logs = append(ev.Logs, verifier.Log{Source: "other", Raw: logBytes([]logEvent{{pcr: 17, typ: eventlog.TypeHashStart, data: []byte("SINIT and EDX")}})})
 		}},
 		{rule: "value of a PCR that has no events", check: verifier.CheckReplay, forge: func(f *forgery) {
 			f.pcrs = func(b []verifier.PCRBank) { b[0].Values[2].Value[0] = 1 }

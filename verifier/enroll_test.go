@@ -294,7 +294,11 @@ func (f *forgery) attestationKey(t testing.TB, nonce []byte) verifier.Attestatio
 	t.Helper()
 	f.makePublic(t)
 	hierarchy := tpm2.TPM2BName{Buffer: []byte{0x40, 0, 0, 0x0B}}
-	data := tpm2.Marshal(tpm2.TPMSCreationData{ParentNameAlg: tpm2.TPMAlgNull, ParentName: hierarchy, ParentQualifiedName: hierarchy})
+	creation := tpm2.TPMSCreationData{ParentNameAlg: tpm2.TPMAlgNull, ParentName: hierarchy, ParentQualifiedName: hierarchy}
+	if f.made != nil {
+		f.made(&creation)
+	}
+	data := tpm2.Marshal(creation)
 	info := tpm2.Marshal(tpm2.TPMSAttest{
 		Magic:           tpm2.TPMGeneratedValue,
 		Type:            tpm2.TPMSTAttestCreation,

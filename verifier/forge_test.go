@@ -33,6 +33,7 @@ type forgery struct {
 	info   func(*tpm2.TPMSQuoteInfo)                  // changes selection or digest
 	sign   func(*tpm2.TPMSSignatureECC, *[]byte)      // changes the signature
 	area   func(*tpm2.TPMTPublic, *tpm2.TPMSECCParms) // changes the AK's public area before its Name is taken
+	made   func(*tpm2.TPMSCreationData)               // changes what is certified of how the AK was made
 }
 
 // logEvent is one event of a log with a SHA-1 and a SHA-256 bank.
