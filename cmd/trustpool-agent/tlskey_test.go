@@ -66,8 +66,19 @@ func TestATLSKeyInTheTPMFromItsRequestToItsEnrolment(t *testing.T) {
 	}
 
 	s, address := startWithTLSKey(t, path)
-	if !enrolledOver(t, ca, address).TPMTLSKey {
+	record := enrolledOver(t, ca, address, verifier.EnrollPolicy{Binding: verifier.BindingFirstUse, RequireTPMTLSKey: true})
+	if !record.TPMTLSKey {
 		t.Error("the record does not tell that the TLS key is in the TPM")
+	}
+
+	// The next AK certifies it as well, which the record demands.
+	next, err := dialTLS(t, ca, address).RotateAK(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if both := enrolledOver(t, ca, address, verifier.EnrollPolicy{Record: &record, AKName: next}); len(both.AKs) != 2 || !both.TPMTLSKey {
+		t.Errorf("after the rotation the record has %d AKs, the TLS key is in the TPM: %v", len(both.AKs), both.TPMTLSKey)
 	}
 
 	other, err := ca.Issue(leaf)
@@ -85,7 +96,7 @@ func TestATLSKeyInTheTPMFromItsRequestToItsEnrolment(t *testing.T) {
 		t.Error("a certificate for another key was loaded")
 	}
 
-	enrolledOver(t, ca, address) // by the last good one
+	enrolledOver(t, ca, address, verifier.EnrollPolicy{Record: &record}) // by the last good one
 }
 
 // configWithTLSKey writes a config for a simulated TPM on a socket.
@@ -107,7 +118,7 @@ func configWithTLSKey(t *testing.T, dir string) string {
 	path := filepath.Join(dir, "agent.yaml")
 	mustWrite(t, path, fmt.Appendf(nil, "tpm: {device: %[1]s/tpm.sock}\nlisten: {address: '127.0.0.1:0'}\nadmin: {address: ''}\nstate_dir: %[1]s\n"+
 		"logs: {root: '', collected: ''}\ntls: {certificate: %[1]s/server.pem, key: tpm, client_ca: %[1]s/ca.pem}\n"+
-		"clients: [{san: ['dns:%[2]s'], roles: [quote, enroll]}]\n", dir, simulatorClient))
+		"clients: [{san: ['dns:%[2]s'], roles: [quote, enroll, admin]}]\n", dir, simulatorClient))
 
 	return path
 }
@@ -148,8 +159,8 @@ func startWithTLSKey(t *testing.T, path string) (s service, address string) {
 	return s, <-addresses
 }
 
-// enrolledOver enrols the node over a new connection, which has to end at a key in its TPM.
-func enrolledOver(t *testing.T, ca *pki.CA, address string) verifier.NodeRecord {
+// dialTLS makes a new connection.
+func dialTLS(t *testing.T, ca *pki.CA, address string) *client.Client {
 	t.Helper()
 
 	pair, err := ca.Issue(pki.Leaf{DNSNames: []string{simulatorClient}, Client: true})
@@ -163,7 +174,17 @@ func enrolledOver(t *testing.T, ca *pki.CA, address string) verifier.NodeRecord 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.Close() }() // all answers are in
+
+	t.Cleanup(func() { _ = c.Close() })
+
+	return c
+}
+
+// enrolledOver enrols the node by the policy, over a new connection.
+func enrolledOver(t *testing.T, ca *pki.CA, address string, policy verifier.EnrollPolicy) verifier.NodeRecord {
+	t.Helper()
+
+	c := dialTLS(t, ca, address)
 
 	nonce, err := client.NewNonce()
 	if err != nil {
@@ -175,9 +196,8 @@ func enrolledOver(t *testing.T, ca *pki.CA, address string) verifier.NodeRecord 
 		t.Fatal(err)
 	}
 
-	enrollment := verifier.Enroll(reply.Identity, verifier.EnrollPolicy{
-		Node: "node1.example", Nonce: nonce, At: time.Now(), Binding: verifier.BindingFirstUse, ServerKey: reply.ServerKey, RequireTPMTLSKey: true,
-	})
+	policy.Node, policy.Nonce, policy.At, policy.ServerKey = "node1.example", nonce, time.Now(), reply.ServerKey
+	enrollment := verifier.Enroll(reply.Identity, policy)
 
 	challenge, err := enrollment.Challenge()
 	if err != nil {

@@ -140,6 +140,30 @@ func TestAnotherKeyAtTheTLSKeysHandleSignsNothing(t *testing.T) {
 	mustQuote(t, owner, selection)
 }
 
+func TestATLSKeyThatCouldNotBeMadeAtFirstIsMadeLater(t *testing.T) {
+	t.Parallel()
+
+	device, evictions := &faults{TPM: start(t)}, 0
+	device.on(func(code tpm2.TPMCC) ([]byte, error) {
+		if code == tpm2.TPMCCEvictControl {
+			evictions++
+		}
+
+		if code == tpm2.TPMCCEvictControl && evictions == 2 { // the AK's was the first
+			return nil, errors.New("cut off")
+		}
+
+		return nil, nil
+	})
+
+	owner, states := own(t, device, withTLS)
+	if state := <-states; !errors.Is(state.Err, tpm.ErrAbsent) {
+		t.Fatalf("error %v", state.Err)
+	}
+
+	mustSignTLS(t, owner, ready(t, states).TLS.Key)
+}
+
 func TestTheTLSKeySignsForItsOwnCertificateOnly(t *testing.T) {
 	t.Parallel()
 
