@@ -82,3 +82,17 @@ func TestARefusedAKIsNotLearned(t *testing.T) {
 		t.Error("it was learned on first use")
 	}
 }
+
+// TestARefuseListAsksNoMoreOfAPinnedName: a pin of the whole public area vouches for the Name, also where an issuer is believed on the key's place.
+func TestARefuseListAsksNoMoreOfAPinnedName(t *testing.T) {
+	t.Parallel()
+	f := newForgery(t)
+	f.attest = func(a *tpm2.TPMSAttest) { a.QualifiedSigner.Buffer = nameOf([]byte("elsewhere"), nameOf(f.public)) }
+	ev, p := f.evidence(t), rawPolicy(f.known, f.nonce)
+	p.AKAttributesByIssuer, p.RefusedAKs = true, []verifier.Hex{nameOf([]byte("another key"))}
+	if r := verifier.Verify(ev, p); r.Verdict != verifier.Trusted || r.AKName.String() != verifier.Hex(nameOf(f.public)).String() {
+		t.Errorf("by the name %q: %s", r.AKName, r.Explain())
+	}
+	p.RefusedAKs = append(p.RefusedAKs, nameOf(f.public))
+	wantRefused(t, verifier.Verify(ev, p), verifier.CheckAKPinned)
+}
