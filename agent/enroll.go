@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"os"
 	"time"
 
@@ -125,17 +126,30 @@ func (s *enrollmentService) install(ctx context.Context, der []byte) error {
 		return err
 	}
 
+	invalid := func(problem string) error {
+		return refuse(agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID, "problem", problem)
+	}
+
 	const maxCertificate = 16 << 10
 	if len(der) > maxCertificate {
-		return refuse(agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID)
+		return invalid("it is too large")
 	}
 
 	certificate, err := x509.ParseCertificate(der)
-	if now := time.Now(); err != nil || now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
-		return refuse(agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID)
+	if err != nil {
+		return invalid("it is not one X.509 certificate in DER")
 	}
 
-	return s.tpm.InstallCertificate(ctx, der)
+	if now := time.Now(); now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
+		return invalid("it is not valid now")
+	}
+
+	err = s.tpm.InstallCertificate(ctx, der)
+	if errors.Is(err, tpm.ErrCertificate) {
+		return invalid("it is for another key than this node's AK; after a rotation, ask for a new one")
+	}
+
+	return err
 }
 
 // RotateAK implements the RPC of that name.

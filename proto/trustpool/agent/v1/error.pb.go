@@ -88,7 +88,7 @@ const (
 	ErrorReason_ERROR_REASON_EK_UNKNOWN ErrorReason = 29
 	// INVALID_ARGUMENT: the TPM does not open this credential: it is malformed, or made for another EK or another AK.
 	ErrorReason_ERROR_REASON_CREDENTIAL_INVALID ErrorReason = 30
-	// INVALID_ARGUMENT: not one X.509 certificate, or not for the key of an AK of this node, or not valid now.
+	// INVALID_ARGUMENT: not one X.509 certificate, or not for the key of an AK of this node, or not valid now; metadata problem says which.
 	ErrorReason_ERROR_REASON_CERTIFICATE_INVALID ErrorReason = 31
 	// FAILED_PRECONDITION: BIND_MODE_BOUND needs a TLS 1.3 connection to bind to, which a unix socket has not.
 	ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE ErrorReason = 32
