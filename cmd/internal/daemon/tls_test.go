@@ -176,8 +176,17 @@ func TestBadFilesReplaceNothing(t *testing.T) {
 		"certificate that has ended": {func(t *testing.T, f files) {
 			f.writeServer(t, pki.Leaf{Server: true, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
 		}, "ended at"},
-		"empty client CA":            {func(t *testing.T, f files) { write(t, f.ClientCA, nil) }, "no PEM certificate"},
-		"client CA cut off":          {func(t *testing.T, f files) { write(t, f.ClientCA, f.ca.PEM()[:100]) }, "no PEM certificate"},
+		"empty client CA":          {func(t *testing.T, f files) { write(t, f.ClientCA, nil) }, "0 PEM blocks"},
+		"client CA cut off":        {func(t *testing.T, f files) { write(t, f.ClientCA, f.ca.PEM()[:100]) }, "of 1 PEM blocks, 0 are whole"},
+		"second client CA cut off": {func(t *testing.T, f files) { write(t, f.ClientCA, append(f.ca.PEM(), other.PEM()[:100]...)) }, "of 2 PEM blocks, 1 are whole"},
+		"second CRL cut off": {func(t *testing.T, f files) {
+			list, err := f.ca.CRL()
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			write(t, f.CRL, append(bytes.Clone(list), list[:len(list)-40]...))
+		}, "of 2 PEM blocks, 1 are whole"},
 		"client CA with garbage":     {func(t *testing.T, f files) { write(t, f.ClientCA, append(f.ca.PEM(), garbage("CERTIFICATE")...)) }, "x509"},
 		"client CA that is a client": {func(t *testing.T, f files) { write(t, f.ClientCA, f.issue(t, pki.Leaf{Client: true}).CertPEM) }, "not an authority's"},
 		"client CA with a key":       {func(t *testing.T, f files) { write(t, f.ClientCA, f.issue(t, pki.Leaf{Client: true}).KeyPEM) }, "PRIVATE KEY"},
@@ -426,6 +435,17 @@ func TestARevokedAuthorityTakesItsClientsWithIt(t *testing.T) {
 
 	if err := loaded.VerifyConnection(state(c.leaf, c.middle)); err == nil {
 		t.Error("a client of a revoked authority was let in")
+	}
+
+	// With the intermediate among the authorities there is a chain that ends in it; that does not make it any better.
+	write(t, f.ClientCA, append(pemOf(c.root), pemOf(c.middle)...))
+
+	if err := loaded.Reload(); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := loaded.VerifyConnection(state(c.leaf, c.middle)); err == nil {
+		t.Error("a client of a revoked authority was let in, because that is in the client CA file")
 	}
 }
 

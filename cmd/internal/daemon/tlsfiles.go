@@ -126,16 +126,8 @@ func (f TLSFiles) load() (*material, error) {
 
 // heldPair puts a chain (PEM) together with a key that is in no file.
 func heldPair(chain []byte, held func(crypto.PublicKey) (crypto.Signer, error)) (pair tls.Certificate, err error) {
-	for block, rest := pem.Decode(chain); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			return tls.Certificate{}, fmt.Errorf("a PEM block is %q, not a certificate", block.Type)
-		}
-
-		pair.Certificate = append(pair.Certificate, block.Bytes)
-	}
-
-	if len(pair.Certificate) == 0 {
-		return tls.Certificate{}, errors.New("no PEM certificate in it")
+	if pair.Certificate, err = pemBlocks(chain, "CERTIFICATE"); err != nil {
+		return tls.Certificate{}, err
 	}
 
 	if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
@@ -187,14 +179,15 @@ func serverCertificate(pair tls.Certificate) (*x509.Certificate, error) {
 
 // parseAuthorities returns the authorities in PEM. Unlike x509.CertPool, it does not pass over what it does not understand.
 func parseAuthorities(content []byte) ([]*x509.Certificate, error) {
+	blocks, err := pemBlocks(content, "CERTIFICATE")
+	if err != nil {
+		return nil, err
+	}
+
 	var authorities []*x509.Certificate
 
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("a PEM block is %q, not a certificate", block.Type)
-		}
-
-		certificate, err := x509.ParseCertificate(block.Bytes)
+	for _, der := range blocks {
+		certificate, err := x509.ParseCertificate(der)
 		if err != nil {
 			return nil, err
 		}
@@ -206,19 +199,21 @@ func parseAuthorities(content []byte) ([]*x509.Certificate, error) {
 		authorities = append(authorities, certificate)
 	}
 
-	if len(authorities) == 0 {
-		return nil, errors.New("no PEM certificate in it")
-	}
-
 	return authorities, nil
 }
 
 // pemOrDER returns the blocks of a PEM file, or the whole of another.
 func pemOrDER(content []byte, kind string) ([][]byte, error) {
-	if !bytes.Contains(content, []byte("-----BEGIN ")) {
+	if !bytes.Contains(content, pemBegin()) {
 		return [][]byte{content}, nil
 	}
 
+	return pemBlocks(content, kind)
+}
+
+// pemBlocks returns the blocks of a PEM file, which all have to be of one kind and whole: pem.Decode passes over what is cut off or damaged, as in a file that is
+// just being written.
+func pemBlocks(content []byte, kind string) ([][]byte, error) {
 	var blocks [][]byte
 
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
@@ -229,5 +224,11 @@ func pemOrDER(content []byte, kind string) ([][]byte, error) {
 		blocks = append(blocks, block.Bytes)
 	}
 
+	if begun := bytes.Count(content, pemBegin()); begun == 0 || begun != len(blocks) {
+		return nil, fmt.Errorf("of %d PEM blocks, %d are whole", begun, len(blocks))
+	}
+
 	return blocks, nil
 }
+
+func pemBegin() []byte { return []byte("-----BEGIN ") }
