@@ -108,6 +108,8 @@ const (
 	//
 	// A caller that computes another value than the signed one learns that TLS ends before the agent, or that the quote was relayed. It proves that an honest agent on
 	// the machine of this AK saw this connection; root on that machine, or whoever else may use its TPM, can sign any value.
+	//
+	// With QuoteRequest.accept_aggregation this value may be signed inside of an aggregate instead: see Aggregation.
 	BindMode_BIND_MODE_BOUND BindMode = 2
 )
 
@@ -511,8 +513,12 @@ type QuoteRequest struct {
 	AkName []byte `protobuf:"bytes,5,opt,name=ak_name,json=akName,proto3" json:"ak_name,omitempty"`
 	// SHA-256 of the AK certificate that the caller has already; if it is still that one, it is left out of the reply. Empty or 32 bytes.
 	KnownAkCertificateDigest []byte `protobuf:"bytes,6,opt,name=known_ak_certificate_digest,json=knownAkCertificateDigest,proto3" json:"known_ak_certificate_digest,omitempty"`
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	// The caller can check an Aggregation, so that one TPM2_Quote may answer it together with others that ask for the same AK and the same PCRs. It is a permission and no
+	// demand: a caller looks whether QuoteResponse.aggregation is there. With BIND_MODE_RAW it is ignored: a RAW caller asked for the bare nonce in extraData and gets
+	// that, a quote of its own, as from an agent that does not aggregate.
+	AcceptAggregation bool `protobuf:"varint,7,opt,name=accept_aggregation,json=acceptAggregation,proto3" json:"accept_aggregation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *QuoteRequest) Reset() {
@@ -585,6 +591,13 @@ func (x *QuoteRequest) GetKnownAkCertificateDigest() []byte {
 		return x.KnownAkCertificateDigest
 	}
 	return nil
+}
+
+func (x *QuoteRequest) GetAcceptAggregation() bool {
+	if x != nil {
+		return x.AcceptAggregation
+	}
+	return false
 }
 
 // PcrSelection names PCRs of one bank (TPMS_PCR_SELECTION, TPM 2.0 Part 2, 10.6.2).
@@ -718,6 +731,8 @@ type QuoteResponse struct {
 	Hints *UnsignedHints `protobuf:"bytes,7,opt,name=hints,proto3" json:"hints,omitempty"`
 	// The AK's certificate (DER), if one was installed and the caller has it not already.
 	AkCertificate []byte `protobuf:"bytes,8,opt,name=ak_certificate,json=akCertificate,proto3" json:"ak_certificate,omitempty"`
+	// How the caller's BIND_MODE_BOUND value is signed, if that is inside of an aggregate; absent: it is the extraData itself. Never there without accept_aggregation.
+	Aggregation   *Aggregation `protobuf:"bytes,9,opt,name=aggregation,proto3" json:"aggregation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -808,6 +823,128 @@ func (x *QuoteResponse) GetAkCertificate() []byte {
 	return nil
 }
 
+func (x *QuoteResponse) GetAggregation() *Aggregation {
+	if x != nil {
+		return x.Aggregation
+	}
+	return nil
+}
+
+// Aggregation proves that the BIND_MODE_BOUND value of this caller is one of those that a quote signed together. The agent computes the BOUND value of each caller as ever, makes
+// them the leaves of a Merkle tree (RFC 9162, 2.1.1, with SHA-256), and has the tree's root signed:
+//
+//	extraData = 7B 02 || SHA-256("trustpool-aggregate-v1" 00 || u32 size || root)
+//	root      = the Merkle Tree Hash (RFC 9162, 2.1.1) of the entries salt || bound, in the order of their index
+//	leaf hash = SHA-256(00 || salt || bound)
+//	node hash = SHA-256(01 || left || right)
+//	bound     the 34 bytes that would have been the extraData of this caller alone, mark included; u32 is big-endian
+//
+// A caller takes these steps, and trusts the reply only if each holds:
+//
+//  1. size is 1 to 1024, index is below size, salt has 32 bytes, and each hash of inclusion_proof has 32.
+//  2. It computes bound from what it knows itself: its nonce, its own end of the TLS connection, the Name of the AK whose signature it checks, the logs of this reply.
+//  3. It computes root from leaf hash, index, size and inclusion_proof (RFC 9162, 2.1.3.2): r = leaf hash, fn = index, sn = size - 1. For each hash p of the proof: if sn is 0, refuse;
+//     if fn is odd or equal to sn, r = node hash(p, r), and while fn is even and not 0, shift fn and sn right by one; else r = node hash(r, p); then shift fn and sn
+//     right by one. After the last one sn has to be 0, or the proof is too short: there is exactly one right length for an index and a size.
+//  4. extraData is as above, byte for byte.
+//
+// What it proves is what BIND_MODE_BOUND proves, for each caller by itself. The root holds the caller's nonce, so the quote is younger than the nonce; and the leaf binds that caller's
+// connection, AK and logs, so the leaf of one is of no use to another. Only the PCR selection is shared, which is signed in quoted. Only BOUND values are leaves: the agent
+// computes each, so no caller chooses the bytes of a leaf, and each names one connection, so no caller can pass its leaf off as that of another.
+//
+// A caller learns size and index, the number of those that were signed together and its place among them, and nothing else of the others. The salt is fresh from the agent for each
+// leaf and told to that leaf's caller alone: so the hashes in a proof say nothing of a neighbour's value, even to somebody who could guess its nonce; and nobody who asks can choose a leaf's
+// hash, since the agent draws the salt after the caller's value is fixed.
+//
+// An agent that aggregates does so for one caller too (size 1, no proof): the form of a reply then does not depend on who else asks, and what a crowd relies on is used every day. It puts at
+// most 256 leaves under one root. A caller that hung up stays in the tree, so size counts those that asked and not those that got an answer.
+//
+// To test by, with leaves i = 0, 1, 2... whose salt is 32 bytes of 10 + i and whose bound is 7B 01 and 32 bytes of A0 + i (all hexadecimal):
+//
+//	leaf hash 0          68fe7c7039faedc4e527f468360e80f2aca37e975166b1601a358067e3c2cfa4
+//	size 1: root         the same
+//	        extraData    7b0284a2e077953519fd7fb66cf988df6a2d45040873daf80009e8020785a952d82c
+//	size 3: root         c36d0025f81f425b0a12055eb722c5566bf8931ae3af0c7dbe91d79c476f80f7
+//	        extraData    7b0252ccd46993687adf0c32f98622f0e3947c9ec2a42f64eaad81e43d77352150ae
+//	        proof of 2   918cfa53e211b380edd794c40d68f754dfe5adc822a372dc1b28162e6db3deb2
+//	size 5: root         237276a6e0fd573aef246b2bf0c234076c001b6668af1f4c5d38a3d7f4a29376
+//	        extraData    7b02e39354fa0b30390bf7e89d661ebe1d6cb712012504fd4e71a5f4e79e5ebba330
+//	        proof of 2   a80a6cbb33fb133920ac69b3f5b9f1d480831d258e3b415722c1a192771bba30
+//	                     918cfa53e211b380edd794c40d68f754dfe5adc822a372dc1b28162e6db3deb2
+//	                     3b03f01f05ba8fb338a4888fbd14e63e0d0825abe786979c6c34558919fe6570
+//	        proof of 4   03cf5e1bc0ac2b79a61fd4a268e32a8b29bb5c61543eaadb2053de14f0269cf2
+type Aggregation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 32 random bytes of the agent, for this leaf alone.
+	Salt []byte `protobuf:"bytes,1,opt,name=salt,proto3" json:"salt,omitempty"`
+	// The caller's leaf, from 0.
+	Index uint32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// The number of leaves. An agent makes at most 256, a caller takes at most 1024.
+	Size uint32 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// The hashes beside the way from the leaf to the root, from the leaf upwards, 32 bytes each (RFC 9162, 2.1.3.1). Empty for size 1; at most 10.
+	InclusionProof [][]byte `protobuf:"bytes,4,rep,name=inclusion_proof,json=inclusionProof,proto3" json:"inclusion_proof,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Aggregation) Reset() {
+	*x = Aggregation{}
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Aggregation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Aggregation) ProtoMessage() {}
+
+func (x *Aggregation) ProtoReflect() protoreflect.Message {
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Aggregation.ProtoReflect.Descriptor instead.
+func (*Aggregation) Descriptor() ([]byte, []int) {
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Aggregation) GetSalt() []byte {
+	if x != nil {
+		return x.Salt
+	}
+	return nil
+}
+
+func (x *Aggregation) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Aggregation) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Aggregation) GetInclusionProof() [][]byte {
+	if x != nil {
+		return x.InclusionProof
+	}
+	return nil
+}
+
 // PcrBank holds PCR values of one bank.
 type PcrBank struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -821,7 +958,7 @@ type PcrBank struct {
 
 func (x *PcrBank) Reset() {
 	*x = PcrBank{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[4]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +970,7 @@ func (x *PcrBank) String() string {
 func (*PcrBank) ProtoMessage() {}
 
 func (x *PcrBank) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[4]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +983,7 @@ func (x *PcrBank) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PcrBank.ProtoReflect.Descriptor instead.
 func (*PcrBank) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{4}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PcrBank) GetHashAlgo() HashAlgo {
@@ -876,7 +1013,7 @@ type PcrValue struct {
 
 func (x *PcrValue) Reset() {
 	*x = PcrValue{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[5]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1025,7 @@ func (x *PcrValue) String() string {
 func (*PcrValue) ProtoMessage() {}
 
 func (x *PcrValue) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[5]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1038,7 @@ func (x *PcrValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PcrValue.ProtoReflect.Descriptor instead.
 func (*PcrValue) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{5}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PcrValue) GetPcrIndex() int32 {
@@ -941,7 +1078,7 @@ type LogReference struct {
 
 func (x *LogReference) Reset() {
 	*x = LogReference{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[6]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1090,7 @@ func (x *LogReference) String() string {
 func (*LogReference) ProtoMessage() {}
 
 func (x *LogReference) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[6]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1103,7 @@ func (x *LogReference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReference.ProtoReflect.Descriptor instead.
 func (*LogReference) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{6}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LogReference) GetSource() string {
@@ -1031,7 +1168,7 @@ type GetEventLogRequest struct {
 
 func (x *GetEventLogRequest) Reset() {
 	*x = GetEventLogRequest{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1180,7 @@ func (x *GetEventLogRequest) String() string {
 func (*GetEventLogRequest) ProtoMessage() {}
 
 func (x *GetEventLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[7]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1193,7 @@ func (x *GetEventLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventLogRequest.ProtoReflect.Descriptor instead.
 func (*GetEventLogRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{7}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetEventLogRequest) GetSha256() []byte {
@@ -1086,7 +1223,7 @@ type GetEventLogResponse struct {
 
 func (x *GetEventLogResponse) Reset() {
 	*x = GetEventLogResponse{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1235,7 @@ func (x *GetEventLogResponse) String() string {
 func (*GetEventLogResponse) ProtoMessage() {}
 
 func (x *GetEventLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[8]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1248,7 @@ func (x *GetEventLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventLogResponse.ProtoReflect.Descriptor instead.
 func (*GetEventLogResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{8}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetEventLogResponse) GetOffset() uint64 {
@@ -1149,7 +1286,7 @@ type UnsignedHints struct {
 
 func (x *UnsignedHints) Reset() {
 	*x = UnsignedHints{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1298,7 @@ func (x *UnsignedHints) String() string {
 func (*UnsignedHints) ProtoMessage() {}
 
 func (x *UnsignedHints) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[9]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1311,7 @@ func (x *UnsignedHints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsignedHints.ProtoReflect.Descriptor instead.
 func (*UnsignedHints) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{9}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UnsignedHints) GetBootId() string {
@@ -1236,7 +1373,7 @@ type TxtRegisters struct {
 
 func (x *TxtRegisters) Reset() {
 	*x = TxtRegisters{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[10]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1385,7 @@ func (x *TxtRegisters) String() string {
 func (*TxtRegisters) ProtoMessage() {}
 
 func (x *TxtRegisters) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[10]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1398,7 @@ func (x *TxtRegisters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxtRegisters.ProtoReflect.Descriptor instead.
 func (*TxtRegisters) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{10}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TxtRegisters) GetSts() uint64 {
@@ -1315,7 +1452,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1464,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[11]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1477,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{11}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{12}
 }
 
 // WatchStatusResponse is the status at one moment. Nothing of it is signed: it is a reason to look, not evidence.
@@ -1368,7 +1505,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1517,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[12]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1530,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{12}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchStatusResponse) GetEvent() StatusEvent {
@@ -1468,7 +1605,7 @@ type GetCapabilitiesRequest struct {
 
 func (x *GetCapabilitiesRequest) Reset() {
 	*x = GetCapabilitiesRequest{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[13]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1617,7 @@ func (x *GetCapabilitiesRequest) String() string {
 func (*GetCapabilitiesRequest) ProtoMessage() {}
 
 func (x *GetCapabilitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[13]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1630,7 @@ func (x *GetCapabilitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapabilitiesRequest.ProtoReflect.Descriptor instead.
 func (*GetCapabilitiesRequest) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{13}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{14}
 }
 
 // GetCapabilitiesResponse tells what this node can do.
@@ -1525,7 +1662,7 @@ type GetCapabilitiesResponse struct {
 
 func (x *GetCapabilitiesResponse) Reset() {
 	*x = GetCapabilitiesResponse{}
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[14]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1674,7 @@ func (x *GetCapabilitiesResponse) String() string {
 func (*GetCapabilitiesResponse) ProtoMessage() {}
 
 func (x *GetCapabilitiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[14]
+	mi := &file_trustpool_agent_v1_quote_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1687,7 @@ func (x *GetCapabilitiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCapabilitiesResponse.ProtoReflect.Descriptor instead.
 func (*GetCapabilitiesResponse) Descriptor() ([]byte, []int) {
-	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{14}
+	return file_trustpool_agent_v1_quote_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetCapabilitiesResponse) GetPcrBanks() []HashAlgo {
@@ -1641,14 +1778,15 @@ var File_trustpool_agent_v1_quote_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/quote.proto\x12\x12trustpool.agent.v1\"\xb4\x02\n" +
+	"\x1etrustpool/agent/v1/quote.proto\x12\x12trustpool.agent.v1\"\xe3\x02\n" +
 	"\fQuoteRequest\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12G\n" +
 	"\x0epcr_selections\x18\x02 \x03(\v2 .trustpool.agent.v1.PcrSelectionR\rpcrSelections\x129\n" +
 	"\tbind_mode\x18\x03 \x01(\x0e2\x1c.trustpool.agent.v1.BindModeR\bbindMode\x122\n" +
 	"\x04logs\x18\x04 \x03(\v2\x1e.trustpool.agent.v1.LogRequestR\x04logs\x12\x17\n" +
 	"\aak_name\x18\x05 \x01(\fR\x06akName\x12=\n" +
-	"\x1bknown_ak_certificate_digest\x18\x06 \x01(\fR\x18knownAkCertificateDigest\"j\n" +
+	"\x1bknown_ak_certificate_digest\x18\x06 \x01(\fR\x18knownAkCertificateDigest\x12-\n" +
+	"\x12accept_aggregation\x18\a \x01(\bR\x11acceptAggregation\"j\n" +
 	"\fPcrSelection\x129\n" +
 	"\thash_algo\x18\x01 \x01(\x0e2\x1c.trustpool.agent.v1.HashAlgoR\bhashAlgo\x12\x1f\n" +
 	"\vpcr_indices\x18\x02 \x03(\x05R\n" +
@@ -1656,7 +1794,7 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\n" +
 	"LogRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12!\n" +
-	"\fknown_digest\x18\x02 \x01(\fR\vknownDigest\"\xd6\x02\n" +
+	"\fknown_digest\x18\x02 \x01(\fR\vknownDigest\"\x99\x03\n" +
 	"\rQuoteResponse\x12\x16\n" +
 	"\x06quoted\x18\x01 \x01(\fR\x06quoted\x12'\n" +
 	"\x0fquote_signature\x18\x02 \x01(\fR\x0equoteSignature\x128\n" +
@@ -1665,7 +1803,13 @@ const file_trustpool_agent_v1_quote_proto_rawDesc = "" +
 	"\tak_public\x18\x05 \x01(\fR\bakPublic\x124\n" +
 	"\x04logs\x18\x06 \x03(\v2 .trustpool.agent.v1.LogReferenceR\x04logs\x127\n" +
 	"\x05hints\x18\a \x01(\v2!.trustpool.agent.v1.UnsignedHintsR\x05hints\x12%\n" +
-	"\x0eak_certificate\x18\b \x01(\fR\rakCertificate\"\x81\x01\n" +
+	"\x0eak_certificate\x18\b \x01(\fR\rakCertificate\x12A\n" +
+	"\vaggregation\x18\t \x01(\v2\x1f.trustpool.agent.v1.AggregationR\vaggregation\"t\n" +
+	"\vAggregation\x12\x12\n" +
+	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\x12'\n" +
+	"\x0finclusion_proof\x18\x04 \x03(\fR\x0einclusionProof\"\x81\x01\n" +
 	"\aPcrBank\x129\n" +
 	"\thash_algo\x18\x01 \x01(\x0e2\x1c.trustpool.agent.v1.HashAlgoR\bhashAlgo\x12;\n" +
 	"\n" +
@@ -1798,7 +1942,7 @@ func file_trustpool_agent_v1_quote_proto_rawDescGZIP() []byte {
 }
 
 var file_trustpool_agent_v1_quote_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_trustpool_agent_v1_quote_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_trustpool_agent_v1_quote_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_trustpool_agent_v1_quote_proto_goTypes = []any{
 	(HashAlgo)(0),                   // 0: trustpool.agent.v1.HashAlgo
 	(BindMode)(0),                   // 1: trustpool.agent.v1.BindMode
@@ -1811,50 +1955,52 @@ var file_trustpool_agent_v1_quote_proto_goTypes = []any{
 	(*PcrSelection)(nil),            // 8: trustpool.agent.v1.PcrSelection
 	(*LogRequest)(nil),              // 9: trustpool.agent.v1.LogRequest
 	(*QuoteResponse)(nil),           // 10: trustpool.agent.v1.QuoteResponse
-	(*PcrBank)(nil),                 // 11: trustpool.agent.v1.PcrBank
-	(*PcrValue)(nil),                // 12: trustpool.agent.v1.PcrValue
-	(*LogReference)(nil),            // 13: trustpool.agent.v1.LogReference
-	(*GetEventLogRequest)(nil),      // 14: trustpool.agent.v1.GetEventLogRequest
-	(*GetEventLogResponse)(nil),     // 15: trustpool.agent.v1.GetEventLogResponse
-	(*UnsignedHints)(nil),           // 16: trustpool.agent.v1.UnsignedHints
-	(*TxtRegisters)(nil),            // 17: trustpool.agent.v1.TxtRegisters
-	(*WatchStatusRequest)(nil),      // 18: trustpool.agent.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),     // 19: trustpool.agent.v1.WatchStatusResponse
-	(*GetCapabilitiesRequest)(nil),  // 20: trustpool.agent.v1.GetCapabilitiesRequest
-	(*GetCapabilitiesResponse)(nil), // 21: trustpool.agent.v1.GetCapabilitiesResponse
+	(*Aggregation)(nil),             // 11: trustpool.agent.v1.Aggregation
+	(*PcrBank)(nil),                 // 12: trustpool.agent.v1.PcrBank
+	(*PcrValue)(nil),                // 13: trustpool.agent.v1.PcrValue
+	(*LogReference)(nil),            // 14: trustpool.agent.v1.LogReference
+	(*GetEventLogRequest)(nil),      // 15: trustpool.agent.v1.GetEventLogRequest
+	(*GetEventLogResponse)(nil),     // 16: trustpool.agent.v1.GetEventLogResponse
+	(*UnsignedHints)(nil),           // 17: trustpool.agent.v1.UnsignedHints
+	(*TxtRegisters)(nil),            // 18: trustpool.agent.v1.TxtRegisters
+	(*WatchStatusRequest)(nil),      // 19: trustpool.agent.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 20: trustpool.agent.v1.WatchStatusResponse
+	(*GetCapabilitiesRequest)(nil),  // 21: trustpool.agent.v1.GetCapabilitiesRequest
+	(*GetCapabilitiesResponse)(nil), // 22: trustpool.agent.v1.GetCapabilitiesResponse
 }
 var file_trustpool_agent_v1_quote_proto_depIdxs = []int32{
 	8,  // 0: trustpool.agent.v1.QuoteRequest.pcr_selections:type_name -> trustpool.agent.v1.PcrSelection
 	1,  // 1: trustpool.agent.v1.QuoteRequest.bind_mode:type_name -> trustpool.agent.v1.BindMode
 	9,  // 2: trustpool.agent.v1.QuoteRequest.logs:type_name -> trustpool.agent.v1.LogRequest
 	0,  // 3: trustpool.agent.v1.PcrSelection.hash_algo:type_name -> trustpool.agent.v1.HashAlgo
-	11, // 4: trustpool.agent.v1.QuoteResponse.pcr_banks:type_name -> trustpool.agent.v1.PcrBank
-	13, // 5: trustpool.agent.v1.QuoteResponse.logs:type_name -> trustpool.agent.v1.LogReference
-	16, // 6: trustpool.agent.v1.QuoteResponse.hints:type_name -> trustpool.agent.v1.UnsignedHints
-	0,  // 7: trustpool.agent.v1.PcrBank.hash_algo:type_name -> trustpool.agent.v1.HashAlgo
-	12, // 8: trustpool.agent.v1.PcrBank.pcr_values:type_name -> trustpool.agent.v1.PcrValue
-	2,  // 9: trustpool.agent.v1.LogReference.state:type_name -> trustpool.agent.v1.LogState
-	3,  // 10: trustpool.agent.v1.LogReference.format:type_name -> trustpool.agent.v1.LogFormat
-	4,  // 11: trustpool.agent.v1.UnsignedHints.launch_status:type_name -> trustpool.agent.v1.LaunchStatus
-	17, // 12: trustpool.agent.v1.UnsignedHints.txt_registers:type_name -> trustpool.agent.v1.TxtRegisters
-	5,  // 13: trustpool.agent.v1.WatchStatusResponse.event:type_name -> trustpool.agent.v1.StatusEvent
-	6,  // 14: trustpool.agent.v1.WatchStatusResponse.ak_state:type_name -> trustpool.agent.v1.AkState
-	4,  // 15: trustpool.agent.v1.WatchStatusResponse.launch_status:type_name -> trustpool.agent.v1.LaunchStatus
-	0,  // 16: trustpool.agent.v1.GetCapabilitiesResponse.pcr_banks:type_name -> trustpool.agent.v1.HashAlgo
-	1,  // 17: trustpool.agent.v1.GetCapabilitiesResponse.bind_modes:type_name -> trustpool.agent.v1.BindMode
-	7,  // 18: trustpool.agent.v1.QuoteService.Quote:input_type -> trustpool.agent.v1.QuoteRequest
-	14, // 19: trustpool.agent.v1.QuoteService.GetEventLog:input_type -> trustpool.agent.v1.GetEventLogRequest
-	18, // 20: trustpool.agent.v1.QuoteService.WatchStatus:input_type -> trustpool.agent.v1.WatchStatusRequest
-	20, // 21: trustpool.agent.v1.QuoteService.GetCapabilities:input_type -> trustpool.agent.v1.GetCapabilitiesRequest
-	10, // 22: trustpool.agent.v1.QuoteService.Quote:output_type -> trustpool.agent.v1.QuoteResponse
-	15, // 23: trustpool.agent.v1.QuoteService.GetEventLog:output_type -> trustpool.agent.v1.GetEventLogResponse
-	19, // 24: trustpool.agent.v1.QuoteService.WatchStatus:output_type -> trustpool.agent.v1.WatchStatusResponse
-	21, // 25: trustpool.agent.v1.QuoteService.GetCapabilities:output_type -> trustpool.agent.v1.GetCapabilitiesResponse
-	22, // [22:26] is the sub-list for method output_type
-	18, // [18:22] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	12, // 4: trustpool.agent.v1.QuoteResponse.pcr_banks:type_name -> trustpool.agent.v1.PcrBank
+	14, // 5: trustpool.agent.v1.QuoteResponse.logs:type_name -> trustpool.agent.v1.LogReference
+	17, // 6: trustpool.agent.v1.QuoteResponse.hints:type_name -> trustpool.agent.v1.UnsignedHints
+	11, // 7: trustpool.agent.v1.QuoteResponse.aggregation:type_name -> trustpool.agent.v1.Aggregation
+	0,  // 8: trustpool.agent.v1.PcrBank.hash_algo:type_name -> trustpool.agent.v1.HashAlgo
+	13, // 9: trustpool.agent.v1.PcrBank.pcr_values:type_name -> trustpool.agent.v1.PcrValue
+	2,  // 10: trustpool.agent.v1.LogReference.state:type_name -> trustpool.agent.v1.LogState
+	3,  // 11: trustpool.agent.v1.LogReference.format:type_name -> trustpool.agent.v1.LogFormat
+	4,  // 12: trustpool.agent.v1.UnsignedHints.launch_status:type_name -> trustpool.agent.v1.LaunchStatus
+	18, // 13: trustpool.agent.v1.UnsignedHints.txt_registers:type_name -> trustpool.agent.v1.TxtRegisters
+	5,  // 14: trustpool.agent.v1.WatchStatusResponse.event:type_name -> trustpool.agent.v1.StatusEvent
+	6,  // 15: trustpool.agent.v1.WatchStatusResponse.ak_state:type_name -> trustpool.agent.v1.AkState
+	4,  // 16: trustpool.agent.v1.WatchStatusResponse.launch_status:type_name -> trustpool.agent.v1.LaunchStatus
+	0,  // 17: trustpool.agent.v1.GetCapabilitiesResponse.pcr_banks:type_name -> trustpool.agent.v1.HashAlgo
+	1,  // 18: trustpool.agent.v1.GetCapabilitiesResponse.bind_modes:type_name -> trustpool.agent.v1.BindMode
+	7,  // 19: trustpool.agent.v1.QuoteService.Quote:input_type -> trustpool.agent.v1.QuoteRequest
+	15, // 20: trustpool.agent.v1.QuoteService.GetEventLog:input_type -> trustpool.agent.v1.GetEventLogRequest
+	19, // 21: trustpool.agent.v1.QuoteService.WatchStatus:input_type -> trustpool.agent.v1.WatchStatusRequest
+	21, // 22: trustpool.agent.v1.QuoteService.GetCapabilities:input_type -> trustpool.agent.v1.GetCapabilitiesRequest
+	10, // 23: trustpool.agent.v1.QuoteService.Quote:output_type -> trustpool.agent.v1.QuoteResponse
+	16, // 24: trustpool.agent.v1.QuoteService.GetEventLog:output_type -> trustpool.agent.v1.GetEventLogResponse
+	20, // 25: trustpool.agent.v1.QuoteService.WatchStatus:output_type -> trustpool.agent.v1.WatchStatusResponse
+	22, // 26: trustpool.agent.v1.QuoteService.GetCapabilities:output_type -> trustpool.agent.v1.GetCapabilitiesResponse
+	23, // [23:27] is the sub-list for method output_type
+	19, // [19:23] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_trustpool_agent_v1_quote_proto_init() }
@@ -1868,7 +2014,7 @@ func file_trustpool_agent_v1_quote_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trustpool_agent_v1_quote_proto_rawDesc), len(file_trustpool_agent_v1_quote_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
