@@ -206,16 +206,22 @@ func (a *access) mutual(config *tls.Config) *tls.Config {
 			return nil, err
 		}
 
+		verify := inner.VerifyConnection // its own: it may be stricter than the one that is asked for every call
 		inner = inner.Clone()
 		inner.GetConfigForClient = nil
 		inner.VerifyConnection = func(state tls.ConnectionState) error {
 			caller, err := a.remote(state)
+			if err == nil {
+				err = verify(state)
+			}
+
 			if err != nil {
 				return &strangerError{identity: caller.Identity, err: err}
 			}
 
 			return nil
 		}
+		signForHandshake(inner, hello)
 
 		return inner, nil
 	}

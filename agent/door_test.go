@@ -113,6 +113,32 @@ func TestEachCallAsksWhetherTheCertificateIsStillGood(t *testing.T) {
 	}
 }
 
+func TestTheConfigForAClientHasItsOwnSay(t *testing.T) {
+	t.Parallel()
+
+	n := newNode(t, tpmsim.NoLaunch, func(deps *agent.Deps) {
+		strict := deps.TLS.Clone()
+		strict.VerifyConnection = func(state tls.ConnectionState) error {
+			if state.PeerCertificates[0].DNSNames[0] == quoter {
+				return errors.New("not by this door")
+			}
+
+			return nil
+		}
+		deps.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return strict, nil }
+	})
+
+	if err := ask(t, n.as(t, quoter)); status.Code(err) != codes.Unavailable {
+		t.Errorf("whom the config for this client refuses got %v", err)
+	}
+
+	n.waitUntilServing(t)
+
+	if err := ask(t, n.as(t, rawer)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestARuleThatIsTakenAwayEndsWhatItAllowed(t *testing.T) {
 	t.Parallel()
 

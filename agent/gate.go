@@ -21,10 +21,17 @@ type gate struct {
 	sendTimeout          time.Duration
 	turnedAway           func(reason string)
 
-	mu         sync.Mutex
-	conns      map[*gateConn]struct{} // guarded by mu, as are the rest
-	perAddress map[netip.Prefix]int
-	arriving   []*gateConn // in the order of their arrival
+	mu        sync.Mutex
+	conns     map[*gateConn]struct{} // guarded by mu, as are the rest
+	addresses map[netip.Prefix]*address
+	arriving  []*gateConn // in the order of their arrival
+}
+
+// address is where connections come from. It is there as long as one of them is.
+type address struct {
+	conns int // guarded by gate.mu
+	// turn holds a token while a handshake from here waits for the TPM, or has it.
+	turn chan struct{}
 }
 
 // newGate puts a gate before a listener. It calls turnedAway for connections that are closed unheard.
@@ -36,7 +43,7 @@ func newGate(listener net.Listener, config ListenConfig, turnedAway func(reason 
 		sendTimeout:    config.SendTimeout,
 		turnedAway:     turnedAway,
 		conns:          make(map[*gateConn]struct{}),
-		perAddress:     make(map[netip.Prefix]int),
+		addresses:      make(map[netip.Prefix]*address),
 	}
 }
 
@@ -65,35 +72,66 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a connection, or says why not. Too many of those that have not shown yet who they are crowd out the oldest of them: an honest handshake is done
-// long before it is the oldest.
+// admit counts a connection, or says why not. Too many of those that have not shown yet who they are crowd each other out.
 func (g *gate) admit(conn net.Conn) (gated, crowdedOut *gateConn, reason string) {
 	from := network(conn.RemoteAddr())
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
-	switch {
-	case len(g.conns) >= g.most:
+	if len(g.conns) >= g.most {
 		return nil, nil, "connections"
-	case from.IsValid() && g.perAddress[from] >= g.mostPerAddress:
-		return nil, nil, "connections_per_address"
 	}
 
 	gated = &gateConn{Conn: conn, gate: g, from: from}
-	g.conns[gated] = struct{}{}
 
 	if from.IsValid() {
-		g.perAddress[from]++
+		gated.address = g.addressOf(from)
+
+		if gated.address.conns >= g.mostPerAddress {
+			return nil, nil, "connections_per_address"
+		}
+
+		gated.address.conns++
 	}
 
-	if len(g.arriving) >= maxArriving {
-		crowdedOut = g.arriving[0]
-	}
-
+	g.conns[gated] = struct{}{}
 	g.arriving = append(g.arriving, gated)
 
+	if len(g.arriving) > maxArriving {
+		crowdedOut = g.fullest()
+	}
+
 	return gated, crowdedOut, ""
+}
+
+// addressOf returns the entry of an address, which stays once a connection is counted there.
+func (g *gate) addressOf(from netip.Prefix) *address {
+	if known, ok := g.addresses[from]; ok {
+		return known
+	}
+
+	added := &address{turn: make(chan struct{}, 1)}
+	g.addresses[from] = added
+
+	return added
+}
+
+// fullest returns the oldest arrival from the address that has the most of them: who comes often crowds out himself, and an honest handshake is done long before it is the oldest.
+func (g *gate) fullest() *gateConn {
+	arriving := make(map[netip.Prefix]int)
+	for _, conn := range g.arriving {
+		arriving[conn.from]++
+	}
+
+	oldest := g.arriving[0]
+	for _, conn := range g.arriving {
+		if arriving[conn.from] > arriving[oldest.from] {
+			oldest = conn
+		}
+	}
+
+	return oldest
 }
 
 // arrived notes who came in.
@@ -117,8 +155,12 @@ func (g *gate) left(conn *gateConn) {
 	delete(g.conns, conn)
 	g.arriving = slices.DeleteFunc(g.arriving, func(c *gateConn) bool { return c == conn })
 
-	if g.perAddress[conn.from]--; g.perAddress[conn.from] <= 0 {
-		delete(g.perAddress, conn.from)
+	if conn.address == nil {
+		return
+	}
+
+	if conn.address.conns--; conn.address.conns == 0 {
+		delete(g.addresses, conn.from)
 	}
 }
 
@@ -148,9 +190,12 @@ type visitor struct {
 type gateConn struct {
 	net.Conn
 
-	gate *gate
-	from netip.Prefix         // zero for unix sockets
-	info credentials.AuthInfo // guarded by gate.mu; nil until the handshake is done
+	gate    *gate
+	from    netip.Prefix // zero for unix sockets
+	address *address     // of from; nil for unix sockets
+
+	info         credentials.AuthInfo // guarded by gate.mu; nil until the handshake is done
+	readDeadline time.Time            // guarded by gate.mu
 }
 
 // Write implements net.Conn. A peer that does not read for too long loses the connection.

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -52,13 +53,13 @@ func (k *TLSKey) Signer(public crypto.PublicKey) (crypto.Signer, error) {
 
 	switch state := k.state.Load(); {
 	case state == nil:
-		return &tlsSigner{k, key}, nil
+		return &tlsSigner{key: k, public: key}, nil
 	case state.TLSErr != nil:
 		return nil, fmt.Errorf("the TLS key in the TPM can't be used: %w", state.TLSErr)
 	case !state.TLS.Key.Equal(key):
 		return nil, errors.New("the certificate is for another key than the TLS key in this TPM; trustpool-agent identity tls-csr prints a request for a new one")
 	default:
-		return &tlsSigner{k, key}, nil
+		return &tlsSigner{key: k, public: key}, nil
 	}
 }
 
@@ -74,12 +75,13 @@ func (k *TLSKey) stateChanged(state tpm.State) {
 type tlsSigner struct {
 	key    *TLSKey
 	public *ecdsa.PublicKey
+	hello  *tls.ClientHelloInfo // of the handshake; nil for other signatures
 }
 
 // Public implements crypto.Signer.
 func (s *tlsSigner) Public() crypto.PublicKey { return s.public }
 
-// Sign implements crypto.Signer. It waits for the TPM, but not for long: see tpm.TPM.SignTLS.
+// Sign implements crypto.Signer. It waits for the TPM, but not for long, and only as long as the client does: see tpm.TPM.SignTLS.
 func (s *tlsSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if opts.HashFunc() != crypto.SHA256 {
 		return nil, fmt.Errorf("the TLS key in the TPM signs digests of SHA-256 only, not of %v", opts.HashFunc())
@@ -92,6 +94,18 @@ func (s *tlsSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeWait)
 	defer cancel()
+
+	if s.hello != nil {
+		var (
+			leave func()
+			err   error
+		)
+
+		if ctx, leave, err = enterFrom(ctx, s.hello); err != nil {
+			return nil, fmt.Errorf("waiting for other handshakes from this address: %w", err)
+		}
+		defer leave()
+	}
 
 	return owner.SignTLS(ctx, s.public, digest)
 }

@@ -9,11 +9,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc/codes"
 
 	"github.com/trustpool/trustpool/agent"
@@ -147,6 +151,79 @@ func TestQuotesGoOnWhileStrangersShakeHands(t *testing.T) {
 
 	stop()
 	strangers.Wait()
+}
+
+func TestAHandshakeWhoseClientIsGoneWaitsForNothing(t *testing.T) {
+	t.Parallel()
+
+	n, _ := startWithTLSKey(t)
+	client := n.as(t, rawer)
+	mustQuote(t, client, goodRequest())
+
+	began, goOn := make(chan struct{}), make(chan struct{})
+	n.tpm.onQuote(sync.OnceFunc(func() {
+		close(began)
+		<-goOn
+	}))
+
+	quoted := make(chan error, 1)
+	go func() {
+		_, err := client.Quote(context.Background(), goodRequest())
+		quoted <- err
+	}()
+
+	<-began // the TPM is busy now
+
+	conn, err := net.Dial("tcp", n.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	hello := &capture{Conn: conn, wrote: make(chan struct{})}
+	shaken := make(chan error, 1)
+
+	go func() {
+		shaken <- tls.Client(hello, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}).Handshake()
+	}()
+
+	<-hello.wrote
+
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	<-shaken
+
+	before := time.Now()
+	for testutil.ToFloat64(counter(t, n, "handshake")) == 0 { // the TPM is busy still
+		runtime.Gosched()
+	}
+
+	if waited := time.Since(before); waited > 3*time.Second {
+		t.Errorf("the handshake was given up only after %v", waited)
+	}
+
+	n.tpm.onQuote(nil)
+	close(goOn)
+
+	if err := <-quoted; err != nil {
+		t.Error(err)
+	}
+}
+
+// capture tells when the first message was sent.
+type capture struct {
+	net.Conn
+
+	once  sync.Once
+	wrote chan struct{}
+}
+
+func (c *capture) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.once.Do(func() { close(c.wrote) })
+
+	return n, err
 }
 
 func TestACertificateForAnotherKeyThanTheTPMsIsRefused(t *testing.T) {
