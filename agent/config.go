@@ -33,7 +33,8 @@ type Config struct {
 
 // TPMConfig says which TPM to use and how.
 type TPMConfig struct {
-	// Device is the kernel's resource manager, or a unix socket that carries the same frames. Default: /dev/tpmrm0.
+	// Device is the kernel's resource manager, or a unix socket that carries the same frames; "auto" means the resource manager with the lowest number that is there
+	// at each opening. Default: /dev/tpmrm0.
 	Device string `yaml:"device"`
 	// Queue is how many callers may wait for the TPM at a time; more are told to come again. Default: 64.
 	Queue int `yaml:"queue"`
@@ -164,8 +165,8 @@ func (c Config) Validate() error {
 }
 
 func (c TPMConfig) validate(p *problems) {
-	if !filepath.IsAbs(c.Device) {
-		p.add("tpm.device", "%q is not an absolute path; write /dev/tpmrm0", c.Device)
+	if c.Device != tpm.Auto && !filepath.IsAbs(c.Device) {
+		p.add("tpm.device", "%q is neither an absolute path nor auto; write /dev/tpmrm0, or auto", c.Device)
 	}
 
 	for _, file := range []struct{ key, path string }{

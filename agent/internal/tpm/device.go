@@ -16,11 +16,28 @@ import (
 // maxFrame bounds commands and responses. The kernel's TPM_BUFSIZE is 4096 (drivers/char/tpm/tpm.h).
 const maxFrame = 4096
 
-// Open opens the TPM at path: the kernel's resource manager (/dev/tpmrm0), or a unix socket that carries the same frames.
+// devices is where Linux keeps its devices.
+const devices = "/dev"
+
+// Open opens the TPM at path: the kernel's resource manager (/dev/tpmrm0, or Auto), or a unix socket that carries the same frames.
 func Open(path string) (transport.TPMCloser, error) {
+	return openIn(devices, path)
+}
+
+// openIn is Open with the folder where Auto looks.
+func openIn(dir, path string) (transport.TPMCloser, error) {
+	if path == Auto {
+		found, err := find(dir)
+		if err != nil {
+			return nil, fmt.Errorf("opening the TPM: %w", err)
+		}
+
+		path = found
+	}
+
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening the TPM: %w", err)
+		return nil, fmt.Errorf("opening the TPM: %w", missing(path, err))
 	}
 
 	if info.Mode().Type() == fs.ModeSocket {
