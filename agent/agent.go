@@ -233,6 +233,12 @@ func (a *Agent) Ready() error {
 	return a.tpm.State().Err
 }
 
+// Hung is nil unless one command has stayed in the TPM beyond three times what a TPM that works takes at most: 10 s, for making a key 120 s. A busy TPM is not hung, however many wait
+// for it; nor is one that can't be reached. It never waits. This is what a watchdog should ask: a TPM that nobody uses is checked by the agent itself, every 30 s.
+func (a *Agent) Hung() error {
+	return a.tpm.Hung()
+}
+
 // Run serves until ctx ends. Calls under way are then finished, for up to ten seconds. It returns nil after an orderly end, with the listeners closed, and
 // ErrRunning at once if another agent uses the state folder.
 func (a *Agent) Run(ctx context.Context) (err error) {

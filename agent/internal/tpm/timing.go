@@ -11,6 +11,35 @@ type Timing struct {
 	Queue, TPM time.Duration
 }
 
+// Turn is one use of the TPM, or the attempt at one.
+type Turn struct {
+	Timing
+
+	// Total is how long all of it took.
+	Total time.Duration
+	// Err is what became of it; nil: it was done.
+	Err error
+
+	asked, began time.Time
+}
+
+// ended completes a turn and tells of it. Who never got the turn only waited.
+func (t *TPM) ended(ctx context.Context, turn Turn, err error) {
+	now := time.Now()
+	turn.Total, turn.Err, turn.Queue = now.Sub(turn.asked), err, now.Sub(turn.asked)
+
+	if !turn.began.IsZero() {
+		turn.Queue, turn.TPM = turn.began.Sub(turn.asked), now.Sub(turn.began)
+	}
+
+	if timing, ok := ctx.Value(timingKey{}).(*Timing); ok {
+		timing.Queue += turn.Queue
+		timing.TPM += turn.TPM
+	}
+
+	t.options.OnTurn(turn)
+}
+
 type timingKey struct{}
 
 // Timed returns a context whose calls add their times to the Timing. It is for one call after the other.
@@ -18,13 +47,4 @@ func Timed(ctx context.Context) (context.Context, *Timing) {
 	timing := &Timing{}
 
 	return context.WithValue(ctx, timingKey{}, timing), timing
-}
-
-// timingOf returns where the times of this call go; nowhere, if nobody wants to know.
-func timingOf(ctx context.Context) *Timing {
-	if timing, ok := ctx.Value(timingKey{}).(*Timing); ok {
-		return timing
-	}
-
-	return &Timing{}
 }

@@ -38,6 +38,10 @@ type Options struct {
 	OnRetry func(code tpm2.TPMRC)
 	// OnState, if set, is called with each new state, in order.
 	OnState func(State)
+	// OnTurn, if set, is called at the end of each use of the TPM.
+	OnTurn func(Turn)
+	// OnQueue, if set, is called with the number of callers that wait for the TPM, whenever that changes. It must not call back.
+	OnQueue func(waiting int)
 }
 
 // TPM owns one TPM. Its methods may be called from any goroutine.
@@ -59,6 +63,8 @@ type TPM struct {
 	tried chan struct{}
 	// lost wakes Run when the session is no longer good.
 	lost chan struct{}
+	// watch is over the device.
+	watch watch
 }
 
 // State is what is known of the TPM now.
@@ -117,6 +123,14 @@ func New(options Options) *TPM {
 		options.OnState = func(State) {}
 	}
 
+	if options.OnTurn == nil {
+		options.OnTurn = func(Turn) {}
+	}
+
+	if options.OnQueue == nil {
+		options.OnQueue = func(int) {}
+	}
+
 	t := &TPM{options: options, turn: make(chan struct{}, 1), handshake: make(chan struct{}, 1), tried: make(chan struct{}), lost: make(chan struct{}, 1)}
 	t.state.Store(&State{Err: fmt.Errorf("%w: not opened yet", ErrAbsent)})
 
@@ -157,10 +171,7 @@ func (t *TPM) Run(ctx context.Context) error {
 		if err == nil {
 			wait = firstRetry
 
-			select {
-			case <-ctx.Done():
-			case <-t.lost:
-			}
+			t.watchOver(ctx)
 
 			continue
 		}
@@ -189,7 +200,7 @@ func (t *TPM) open(ctx context.Context) error {
 			return t.fail(fmt.Errorf("%w: %w", ErrAbsent, err))
 		}
 
-		t.session = &tpmSession{line: &line{device: device, sleep: time.Sleep, retries: t.options.OnRetry}, publish: t.publish}
+		t.session = &tpmSession{line: &line{device: device, sleep: time.Sleep, retries: t.options.OnRetry, watch: &t.watch}, publish: t.publish}
 	}
 
 	if err := t.setUp(); err != nil {
@@ -222,19 +233,16 @@ func (t *TPM) publish(event Event) {
 
 // use waits for its turn and lets do talk to the TPM. When do finds the AK gone from its handle, as after TPM2_Clear, it is set up again and do
 // gets a second try.
-func (t *TPM) use(ctx context.Context, do func(*tpmSession) error) error {
-	timing, asked := timingOf(ctx), time.Now()
+func (t *TPM) use(ctx context.Context, do func(*tpmSession) error) (err error) {
+	turn := Turn{asked: time.Now()}
+	defer func() { t.ended(ctx, turn, err) }()
 
-	err := t.enter(ctx)
-	timing.Queue += time.Since(asked)
-
-	if err != nil {
+	if err := t.enter(ctx); err != nil {
 		return err
 	}
 	defer t.release()
 
-	began := time.Now()
-	defer func() { timing.TPM += time.Since(began) }()
+	turn.began = time.Now()
 
 	if err := t.State().Err; err != nil {
 		return err
@@ -262,7 +270,9 @@ func (t *TPM) enter(ctx context.Context) error {
 		return ErrQueueFull
 	}
 
-	defer t.waiting.Add(-1)
+	t.options.OnQueue(int(t.waiting.Load()))
+
+	defer func() { t.options.OnQueue(int(t.waiting.Add(-1))) }()
 
 	return t.wait(ctx)
 }

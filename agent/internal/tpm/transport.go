@@ -17,6 +17,7 @@ type line struct {
 	device  transport.TPMCloser
 	sleep   func(time.Duration)
 	retries func(tpm2.TPMRC)
+	watch   *watch
 	broken  bool
 }
 
@@ -25,7 +26,7 @@ func (l *line) Send(command []byte) ([]byte, error) {
 	wait, waited := time.Millisecond, time.Duration(0)
 
 	for {
-		response, err := l.device.Send(command)
+		response, err := l.exchange(command)
 		if err != nil {
 			l.broken = true
 
@@ -48,6 +49,19 @@ func (l *line) Send(command []byte) ([]byte, error) {
 		waited += wait
 		wait *= 2
 	}
+}
+
+// exchange is one command and its response.
+func (l *line) exchange(command []byte) ([]byte, error) {
+	if len(command) < headerSize {
+		return nil, fmt.Errorf("command of %d bytes", len(command))
+	}
+
+	l.watch.sent(tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])))
+	response, err := l.device.Send(command)
+	l.watch.answered(err)
+
+	return response, err
 }
 
 // retryable says whether the TPM asks for the same command again, unchanged.

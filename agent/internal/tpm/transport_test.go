@@ -30,9 +30,9 @@ func TestCommandsAreRepeatedWhenTheTPMAsksForIt(t *testing.T) {
 	for _, code := range []tpm2.TPMRC{0x922, 0x908, 0x90A, 0x920} { // RETRY, YIELDED, TESTING, NV_RATE
 		device := &scripted{codes: []tpm2.TPMRC{code, code, tpm2.TPMRCSuccess}}
 		retried := 0
-		l := &line{device: device, sleep: func(time.Duration) {}, retries: func(tpm2.TPMRC) { retried++ }}
+		l := &line{device: device, watch: &watch{}, sleep: func(time.Duration) {}, retries: func(tpm2.TPMRC) { retried++ }}
 
-		response, err := l.Send(nil)
+		response, err := l.Send(make([]byte, headerSize))
 		if err != nil || binary.BigEndian.Uint32(response[6:]) != 0 || retried != 2 {
 			t.Errorf("%v: response %x, %v after %d retries", code, response, err, retried)
 		}
@@ -48,6 +48,7 @@ func TestRetriesAreBounded(t *testing.T) {
 		device:  &scripted{codes: []tpm2.TPMRC{tpm2.TPMRCRetry}},
 		sleep:   func(d time.Duration) { slept += d },
 		retries: func(tpm2.TPMRC) {},
+		watch:   &watch{},
 	}
 
 	_, err := tpm2.GetRandom{BytesRequested: 8}.Execute(l)
@@ -64,9 +65,9 @@ func TestOtherCodesAreNotRepeated(t *testing.T) {
 	t.Parallel()
 
 	device := &scripted{codes: []tpm2.TPMRC{tpm2.TPMRCFailure}}
-	l := &line{device: device, sleep: func(time.Duration) {}, retries: func(tpm2.TPMRC) {}}
+	l := &line{device: device, watch: &watch{}, sleep: func(time.Duration) {}, retries: func(tpm2.TPMRC) {}}
 
-	if _, err := l.Send(nil); err != nil || device.sent != 1 {
+	if _, err := l.Send(make([]byte, headerSize)); err != nil || device.sent != 1 {
 		t.Errorf("sent %d times, %v", device.sent, err)
 	}
 }
