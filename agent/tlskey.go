@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,19 +28,19 @@ const handshakeWait = 4 * time.Second
 // TLSKey is the server's private key in the TPM, for a tls.Certificate. A new one has no TPM: New gives it the one that the agent owns, by Deps.TLSKey, and until that is open
 // nobody knows which key it is.
 type TLSKey struct {
-	owner atomic.Pointer[tpm.TPM]
-	state atomic.Pointer[tpm.State] // the last one that tells of the key; nil before there was one
-	once  sync.Once
-	known chan struct{}
+	owner   atomic.Pointer[tpm.TPM]
+	state   atomic.Pointer[tpm.State] // the last one that tells of the key; nil before there was one
+	changed chan struct{}
 }
 
 // NewTLSKey returns a key that waits for its TPM.
 func NewTLSKey() *TLSKey {
-	return &TLSKey{known: make(chan struct{})}
+	return &TLSKey{changed: make(chan struct{}, 1)}
 }
 
-// Known is closed when it is known which key the TPM has. What Signer took before has then to be looked at again.
-func (k *TLSKey) Known() <-chan struct{} { return k.known }
+// Changed tells one reader each time when something else became known of the TPM's key: which one it is, that it can't be used, that it can be used again. What Signer took or
+// refused before has then to be looked at again.
+func (k *TLSKey) Changed() <-chan struct{} { return k.changed }
 
 // Signer returns what signs for a public key, which is that of the server's certificate. It fails if it is known that the TPM has another one. As long as nothing is known, it
 // takes any key on ECDSA P-256: a wrong one then fails each handshake, since the TPM signs for its own key only.
@@ -63,11 +62,29 @@ func (k *TLSKey) Signer(public crypto.PublicKey) (crypto.Signer, error) {
 	}
 }
 
-// stateChanged notes when the key is known.
+// stateChanged notes what is known of the key.
 func (k *TLSKey) stateChanged(state tpm.State) {
-	if state.TLS != nil || state.TLSErr != nil {
-		k.state.Store(&state)
-		k.once.Do(func() { close(k.known) })
+	if state.TLS == nil && state.TLSErr == nil || k.isKnown(state) {
+		return
+	}
+
+	k.state.Store(&state)
+
+	select {
+	case k.changed <- struct{}{}:
+	default: // nobody has looked since the last time
+	}
+}
+
+// isKnown says whether a state tells nothing new of the key.
+func (k *TLSKey) isKnown(state tpm.State) bool {
+	switch known := k.state.Load(); {
+	case known == nil:
+		return false
+	case known.TLSErr != nil || state.TLSErr != nil:
+		return known.TLSErr != nil && state.TLSErr != nil && known.TLSErr.Error() == state.TLSErr.Error()
+	default:
+		return known.TLS.Key.Equal(state.TLS.Key)
 	}
 }
 

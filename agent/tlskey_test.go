@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc/codes"
 
@@ -226,11 +228,75 @@ func (c *capture) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// TestTheTLSKeyComesWhenItsHandleIsFreed has an object of the owner's where the key should be.
+func TestTheTLSKeyComesWhenItsHandleIsFreed(t *testing.T) {
+	t.Parallel()
+
+	const handle = tpm2.TPMHandle(0x81018300)
+
+	key := agent.NewTLSKey()
+
+	var device transport.TPMCloser
+
+	n := newNodeWith(t, tpmsim.Trusted, func(config *agent.Config, deps *agent.Deps) {
+		config.TLS.Key = agent.KeyInTPM
+		deps.TLSKey = key
+		device, _ = deps.OpenTPM()
+
+		primary, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		move(t, device, tpm2.NamedHandle{Handle: primary.ObjectHandle, Name: primary.Name}, handle)
+	})
+	enrollment := agentv1.NewEnrollmentServiceClient(n.local(t))
+	request := func() (*agentv1.GetTLSCertificateRequestResponse, error) {
+		return enrollment.GetTLSCertificateRequest(t.Context(), &agentv1.GetTLSCertificateRequestRequest{Sans: []string{"dns:node1.example"}})
+	}
+
+	<-key.Changed()
+
+	_, err := request()
+	wantRefusal(t, err, codes.FailedPrecondition, agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE)
+
+	public, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	move(t, device, tpm2.NamedHandle{Handle: handle, Name: public.Name}, handle)
+	<-key.Changed()
+
+	response, err := request()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	csr, err := x509.ParseCertificateRequest(response.GetCertificateRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := key.Signer(csr.PublicKey); err != nil {
+		t.Errorf("the certificate could not be loaded: %v", err)
+	}
+}
+
+// move puts a transient object at a persistent handle, or removes the one that is there: TPM 2.0 Part 3, 28.5 (TPM2_EvictControl).
+func move(t *testing.T, device transport.TPM, object tpm2.NamedHandle, handle tpm2.TPMHandle) {
+	t.Helper()
+
+	if _, err := (tpm2.EvictControl{Auth: tpm2.TPMRHOwner, ObjectHandle: &object, PersistentHandle: handle}).Execute(device); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestACertificateForAnotherKeyThanTheTPMsIsRefused(t *testing.T) {
 	t.Parallel()
 
 	_, key := startWithTLSKey(t)
-	<-key.Known()
+	<-key.Changed()
 
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

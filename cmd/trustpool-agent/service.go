@@ -175,14 +175,22 @@ func (s service) follow(ctx context.Context, group *errgroup.Group, node *agent.
 
 	if key := s.deps.TLSKey; key != nil {
 		group.Go(func() error {
-			select {
-			case <-ctx.Done():
-			case <-key.Known():
-				_ = s.tls.Reload() // a certificate for another key is told, and counted
-			}
+			s.followKey(ctx, key)
 
 			return nil
 		})
+	}
+}
+
+// followKey looks at the certificate again whenever something else is known of the TPM's key.
+func (s service) followKey(ctx context.Context, key *agent.TLSKey) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-key.Changed():
+			_ = s.tls.Reload() // a certificate for another key is told, and counted
+		}
 	}
 }
 

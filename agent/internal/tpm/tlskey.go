@@ -2,9 +2,11 @@ package tpm
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -115,32 +117,119 @@ func (k *TLSKey) authorized() tpm2.AuthHandle {
 }
 
 // setUpTLS sets up the TLS key, if there is to be one. Without it quotes can still be made, for those who come by the unix socket: so only what ends by itself is an error, a TPM
-// that is gone or busy.
+// that is gone or busy. The rest is tried again in a while.
 func (t *TPM) setUpTLS(record *Record) error {
-	s := t.session
-
-	s.tlsErr = nil
+	t.session.tlsErr = nil
 
 	if t.options.TLSHandle == 0 {
 		return nil
 	}
 
-	s.tls, s.tlsErr = t.keys().ensureTLS(t.options.TLSHandle, record.TLSKey)
+	t.tryTLS(record)
 
-	switch err := named(s.tlsErr); {
-	case errors.Is(err, ErrAbsent), errors.Is(err, ErrBusy):
-		return s.tlsErr
-	case s.tlsErr != nil:
-		t.options.Logger.Error("the TLS key in the TPM can't be used: nobody can come in by TLS", "error", s.tlsErr)
-	default:
-		record.TLSKey = s.tls.name
+	switch err := t.session.tlsErr; {
+	case errors.Is(named(err), ErrAbsent), errors.Is(named(err), ErrBusy):
+		return err
+	case err != nil:
+		t.failTLS(t.State().TLSErr)
 
-		if s.tls.Transient {
-			t.options.Logger.Warn("the TLS key is not kept in the TPM: each quote costs more", "error", s.tls.Why)
+		select {
+		case t.tlsFailed <- struct{}{}:
+		default: // it is being tried
 		}
 	}
 
 	return nil
+}
+
+// tryTLS makes the session's TLS key, or the reason why there is none, and notes it in the record.
+func (t *TPM) tryTLS(record *Record) {
+	s := t.session
+
+	if s.tls, s.tlsErr = t.keys().ensureTLS(t.options.TLSHandle, record.TLSKey); s.tlsErr != nil {
+		return
+	}
+
+	record.TLSKey = s.tls.name
+
+	if s.tls.Transient {
+		t.options.Logger.Warn("the TLS key is not kept in the TPM: each quote costs more", "error", s.tls.Why)
+	}
+}
+
+// failTLS says once what is wrong; known is what was said already. It tells whether that was something else.
+func (t *TPM) failTLS(known error) (news bool) {
+	err := t.session.tlsErr
+	if known != nil && known.Error() == err.Error() {
+		return false
+	}
+
+	t.options.Logger.Error("the TLS key in the TPM can't be used, which is tried again: until then nobody new can come in by TLS", "error", err)
+
+	return true
+}
+
+// lastTLSRetry is the longest pause before the TLS key is tried again. Each time may cost the TPM the derivation of a key.
+const lastTLSRetry = time.Minute
+
+// keepTryingTLS sets up a TLS key that could not be, after growing pauses, until ctx ends. What is in the way may be an object at its handle that an operator removes, or a TPM
+// that has no memory left for now.
+func (t *TPM) keepTryingTLS(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.tlsFailed:
+		}
+
+		for wait, done := firstRetry, false; !done; wait = min(2*wait, lastTLSRetry) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+
+			done = t.retryTLS(ctx)
+		}
+	}
+}
+
+// retryTLS tries once more. It tells whether that was the last time: the key is there, or a new set-up will come, which tries by itself.
+func (t *TPM) retryTLS(ctx context.Context) (done bool) {
+	if err := t.wait(ctx); err != nil {
+		return true
+	}
+	defer t.release()
+
+	s := t.session
+	if s == nil || s.tlsErr == nil || t.State().Err != nil {
+		return true
+	}
+
+	record, err := t.recall()
+	if err != nil {
+		return false
+	}
+
+	known := s.tlsErr
+	t.tryTLS(&record)
+
+	switch {
+	case s.tlsErr == nil:
+		t.options.Logger.Info("the TLS key in the TPM can be used now")
+		t.remember(record)
+		t.publish(EventNone)
+
+		return true
+	case s.line.broken:
+		_ = t.lose(s.tlsErr) // it was logged
+
+		return true
+	case t.failTLS(known):
+		t.publish(EventNone)
+	}
+
+	return false
 }
 
 // tlsKey returns the TLS key, or why there is none.

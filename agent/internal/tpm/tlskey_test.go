@@ -1,14 +1,18 @@
 package tpm_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -121,6 +125,83 @@ func TestNobodysObjectIsOverwrittenByTheTLSKey(t *testing.T) {
 	if _, err := owner.SignTLS(t.Context(), &key.PublicKey, make([]byte, 32)); !errors.Is(err, tpm.ErrTLSKey) {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestATLSKeyWhoseHandleIsFreedIsSetUpByItself(t *testing.T) {
+	t.Parallel()
+
+	node, record := start(t), filepath.Join(t.TempDir(), "ak.json")
+	persistForeign(t, node, tlsHandle)
+
+	var logged atomic.Int32
+
+	owner, states := own(t, node, func(o *tpm.Options) {
+		withTLS(o)
+		o.RecordFile = record
+		o.Logger = slog.New(slog.NewTextHandler(writer(func(line []byte) {
+			if bytes.Contains(line, []byte("can't be used")) {
+				logged.Add(1)
+			}
+		}), nil))
+	})
+
+	if state := ready(t, states); state.TLSErr == nil {
+		t.Fatal("somebody else's object was taken")
+	}
+
+	evict(t, node, tlsHandle) // as an operator does
+
+	state := ready(t, states)
+	if state.TLS == nil || state.TLSErr != nil {
+		t.Fatalf("the TLS key is %v, error %v", state.TLS, state.TLSErr)
+	}
+
+	mustSignTLS(t, owner, state.TLS.Key)
+	mustQuote(t, owner, selection)
+
+	if got := logged.Load(); got != 1 {
+		t.Errorf("it was told %d times", got)
+	}
+
+	if kept, err := os.ReadFile(record); err != nil || !bytes.Contains(kept, []byte("tls")) {
+		t.Errorf("the record is %s, %v", kept, err)
+	}
+}
+
+// writer is a log that a test looks at line by line.
+type writer func([]byte)
+
+func (w writer) Write(line []byte) (int, error) {
+	w(line)
+
+	return len(line), nil
+}
+
+func TestATLSKeyIsTriedAgainAfterItsSetUpWasDoneAnew(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+	owner, states := own(t, node, withTLS)
+	key := ready(t, states).TLS.Key
+
+	evict(t, node, tlsHandle)
+	persistForeign(t, node, tlsHandle)
+
+	if _, err := owner.SignTLS(t.Context(), key, make([]byte, 32)); !errors.Is(err, tpm.ErrTLSKey) {
+		t.Fatalf("got %v", err)
+	}
+
+	if state := ready(t, states); state.TLSErr == nil {
+		t.Fatal("somebody else's object was taken")
+	}
+
+	evict(t, node, tlsHandle)
+
+	if state := ready(t, states); state.TLS == nil || !state.TLS.Key.Equal(key) {
+		t.Errorf("the TLS key is %v, error %v", state.TLS, state.TLSErr)
+	}
+
+	mustSignTLS(t, owner, key)
 }
 
 func TestAnotherKeyAtTheTLSKeysHandleSignsNothing(t *testing.T) {

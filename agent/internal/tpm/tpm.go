@@ -58,7 +58,9 @@ type TPM struct {
 	// handshake holds a token while a handshake waits for its turn or has it; handshakes counts those and all that wait for the token.
 	handshake  chan struct{}
 	handshakes atomic.Int32
-	state      atomic.Pointer[State]
+	// tlsFailed wakes keepTryingTLS when the TLS key could not be set up.
+	tlsFailed chan struct{}
+	state     atomic.Pointer[State]
 	// tried is closed when the TPM was opened for the first time, or could not be.
 	tried chan struct{}
 	// lost wakes Run when the session is no longer good.
@@ -132,6 +134,7 @@ func New(options Options) *TPM {
 	}
 
 	t := &TPM{options: options, turn: make(chan struct{}, 1), handshake: make(chan struct{}, 1), tried: make(chan struct{}), lost: make(chan struct{}, 1)}
+	t.tlsFailed = make(chan struct{}, 1)
 	t.state.Store(&State{Err: fmt.Errorf("%w: not opened yet", ErrAbsent)})
 
 	return t
@@ -161,6 +164,11 @@ const (
 
 // Run opens the TPM, sets up the AK, and does so again whenever the TPM was lost. It returns nil when ctx ends, with the TPM closed.
 func (t *TPM) Run(ctx context.Context) error {
+	var retrying sync.WaitGroup
+	defer retrying.Wait()
+
+	retrying.Go(func() { t.keepTryingTLS(ctx) })
+
 	wait := firstRetry
 	settled := sync.OnceFunc(func() { close(t.tried) })
 
