@@ -32,6 +32,7 @@ func TestTheVerifierImportsNeitherTheAgentNorGRPC(t *testing.T) {
 		for _, path := range found {
 			for _, forbidden := range []string{
 				module + "agent", module + "cmd", module + "proto", module + "tpmsim", module + "server", "google.golang.org/grpc", "google.golang.org/protobuf",
+				"github.com/transparency-dev",
 			} {
 				if path == forbidden || strings.HasPrefix(path, forbidden+"/") {
 					t.Errorf("%s brings along %s", pattern, path)

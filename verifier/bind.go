@@ -11,6 +11,13 @@ import (
 // exporterSize is that of a TLS channel binding (RFC 9266, 4.2), in bytes.
 const exporterSize = 32
 
+// The extraData that say more than "I saw this nonce" are these two bytes and a SHA-256.
+const (
+	mark           = 0x7B
+	markBound      = 0x01
+	markAggregated = 0x02
+)
+
 // Binding is what the asking end of a bound challenge knows besides its nonce.
 type Binding struct {
 	// Exporter is the channel binding of the TLS 1.3 connection that the quote was asked for on: 32 bytes, RFC 9266, taken at the asking end and never from a message. In
@@ -28,12 +35,8 @@ type BoundLog struct {
 	SHA256 []byte
 }
 
-// extraData returns what the TPM has to have signed as extraData for this nonce.
-func (e *exam) extraData(nonce []byte) ([]byte, error) {
-	if e.policy.BindMode == BindRaw {
-		return nonce, nil
-	}
-
+// bound returns the BOUND value for this nonce: the extraData of a quote for the caller alone.
+func (e *exam) bound(nonce []byte) ([]byte, error) {
 	binding := e.ev.Binding
 	if binding == nil {
 		return nil, errors.New("the quote was not asked for as a bound one: it may have been relayed")
@@ -99,5 +102,5 @@ func (b *Binding) extraData(nonce, akName []byte) []byte {
 		}
 		h.Write(l.SHA256)
 	}
-	return h.Sum([]byte{0x7B, 0x01})
+	return h.Sum([]byte{mark, markBound})
 }

@@ -35,6 +35,8 @@ type Evidence struct {
 	Nonce []byte
 	// Binding is what the asking end knows of a bound challenge; nil for a quote that was asked for with the bare nonce.
 	Binding *Binding
+	// Aggregation says how the quote was signed together with those of other callers; nil for a quote of the caller's own.
+	Aggregation *Aggregation
 	// Logs are the node's event logs.
 	Logs []Log
 	// Hints is what the agent said beside the evidence, for people. No key signs it and no check sees it.

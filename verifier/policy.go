@@ -21,6 +21,9 @@ type Policy struct {
 	Nonce []byte
 	// BindMode is how the nonce has to be bound to the quote. It must be set whether or not there is a Nonce.
 	BindMode BindMode
+	// ForbidAggregation refuses quotes that were signed together with those of other callers. Otherwise mode bound takes either kind, since both prove the same (see
+	// Aggregation, which has the argument): who dials decides by asking for it, and nothing has to be set in two places.
+	ForbidAggregation bool
 	// KnownGood holds the attestation keys and the measurements to be trusted. An empty one trusts nothing.
 	KnownGood KnownGood
 	// Node is the record of the node that the evidence has to be of, as Enroll made it. If set, its AKs may sign, and those of KnownGood may not.

@@ -105,7 +105,7 @@ const (
 	// CheckQualifiedSigner: the signer is a primary key of the endorsement hierarchy, or was made under Evidence.AKParent, which is one (Part 1, 16). Never left to the issuer where there is
 	// a refuse list and no pin of the AK's Name.
 	CheckQualifiedSigner CheckName = "qualified_signer"
-	// CheckNonce: extraData is what the nonce has to give in the policy's bind mode.
+	// CheckNonce: extraData is what the nonce has to give in the policy's bind mode, or, in mode bound, that of a tree that holds it and that the policy does not forbid.
 	CheckNonce CheckName = "nonce"
 	// CheckSelection: the signed selection is the one that the policy asks for, or holds it if the policy allows more.
 	CheckSelection CheckName = "selection"
@@ -152,6 +152,8 @@ type Result struct {
 	DifferencesOmitted int          `json:"differences_omitted,omitempty"`
 	// BindMode is the policy's: raw says nothing of the connection that the quote was asked for on.
 	BindMode string `json:"bind_mode"`
+	// Aggregated is there if the AK signed the quote together with those of other callers and the caller's is proven to be among them.
+	Aggregated *Aggregated `json:"aggregated,omitempty"`
 	// AKName is the Name of the AK (Part 1, 16); empty unless the policy pins it, or the AK signed it: the public area that comes with a quote is anybody's word.
 	AKName Hex `json:"ak_name,omitempty"`
 	// AKKey is the key itself, a PKIX SubjectPublicKeyInfo in DER.
@@ -182,6 +184,13 @@ type Quote struct {
 	FirmwareVersion uint64 `json:"firmware_version"`
 	// PCRs are the values; empty unless their digest is the signed one.
 	PCRs []PCRQuoted `json:"pcrs,omitempty"`
+}
+
+// Aggregated says which of the quotes that were signed together the caller's is.
+type Aggregated struct {
+	// Index is its place, from 0, and Size the number of all. The agent chose both: of the others they prove nothing.
+	Index uint32 `json:"index"`
+	Size  uint32 `json:"size"`
 }
 
 // PCRQuoted is a PCR value whose digest is signed.

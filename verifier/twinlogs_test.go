@@ -2,9 +2,6 @@ package verifier_test
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"hash"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -33,27 +30,18 @@ func TestACopyOfALogHasToBeBoundToo(t *testing.T) {
 	t.Parallel()
 	f := newForgery(t)
 	raw := logBytes(f.events)
-	digest := sha256.Sum256(raw)
-	exporter := bytes.Repeat([]byte{7}, 32)
-	part := func(h hash.Hash, p []byte) { h.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(p))), p...)) }
+	digest, exporter := digestOf(raw), bytes.Repeat([]byte{7}, 32)
 
 	for rule, tc := range map[string]struct {
 		bound []string
 		good  bool
 	}{"both bound": {[]string{"txt", "copy"}, true}, "one bound": {[]string{"txt"}, false}} {
-		h := sha256.New()
-		h.Write([]byte("trustpool-bound-v1\x00"))
-		part(h, f.nonce)
-		part(h, exporter)
-		part(h, nameOf(f.public))
-		h.Write(binary.BigEndian.AppendUint16(nil, uint16(len(tc.bound))))
 		binding := &verifier.Binding{Exporter: exporter}
 		for _, source := range tc.bound {
-			part(h, []byte(source))
-			h.Write(digest[:])
-			binding.Logs = append(binding.Logs, verifier.BoundLog{Source: source, SHA256: digest[:]})
+			binding.Logs = append(binding.Logs, verifier.BoundLog{Source: source, SHA256: digest})
 		}
-		f.attest = func(a *tpm2.TPMSAttest) { a.ExtraData.Buffer = h.Sum([]byte{0x7B, 1}) }
+		value := boundValue(f.nonce, nameOf(f.public), binding)
+		f.attest = func(a *tpm2.TPMSAttest) { a.ExtraData.Buffer = value }
 		ev := f.evidence(t)
 		ev.Binding = binding
 		ev.Logs = append(ev.Logs, verifier.Log{Source: "copy", Raw: raw})

@@ -1,7 +1,6 @@
 package verifier
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -170,6 +169,9 @@ func (e *exam) result() Result {
 	if e.passed(CheckMagic, CheckType, CheckSignature) {
 		r.Quote = e.signedQuote()
 	}
+	if a := e.ev.Aggregation; a != nil && e.passed(CheckMagic, CheckType, CheckSignature, CheckNonce) {
+		r.Aggregated = &Aggregated{Index: a.Index, Size: a.Size}
+	}
 	r.Unverified, r.UnverifiedOmitted = e.unverified()
 	return r
 }
@@ -241,6 +243,9 @@ func (e *exam) checkSignature() error { return e.key.verify(e.ev.Quoted, e.signa
 
 // checkNonce compares with the caller's nonce, and with the one that the collector says it asked with.
 func (e *exam) checkNonce() error {
+	if err := e.checkAggregation(); err != nil {
+		return err
+	}
 	if e.policy.Nonce == nil && len(e.ev.Nonce) == 0 {
 		return notAsked(noNonce)
 	}
@@ -255,18 +260,25 @@ func (e *exam) checkNonce() error {
 	return nil
 }
 
+// compareNonce wants extraData to be what this nonce gives in the policy's bind mode. The detail is for mode raw.
 func (e *exam) compareNonce(nonce []byte, detail string) error {
-	want, err := e.extraData(nonce)
+	got := e.quoted.ExtraData.Buffer
+	if e.policy.BindMode == BindRaw {
+		return compare(nonce, got, "%s", detail)
+	}
+
+	bound, err := e.bound(nonce)
 	if err != nil {
 		return err
 	}
-	if e.policy.BindMode == BindBound {
-		detail = "TLS ends before the agent, or the quote was relayed: it binds another connection, nonce, AK or list of logs than the caller's"
-		if len(nonce) > 0 && bytes.Equal(nonce, e.quoted.ExtraData.Buffer) {
-			detail = "the bare nonce was signed where a bound quote was asked for"
-		}
+	want := bound
+	if e.ev.Aggregation != nil {
+		want, err = e.ev.Aggregation.extraData(bound)
 	}
-	return compare(want, e.quoted.ExtraData.Buffer, "%s", detail)
+	if err != nil {
+		return err
+	}
+	return compare(want, got, "%s", e.unboundDetail(nonce, bound))
 }
 
 // checkFreshness: the nonce was compared before; here it only has to be the caller's own and long enough.
