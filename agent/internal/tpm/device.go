@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func openIn(dir, path string) (transport.TPMCloser, error) {
 			return nil, fmt.Errorf("opening the TPM: %w", err)
 		}
 
-		return &device{conn}, nil
+		return &device{rw: conn}, nil
 	}
 
 	if info.Mode().Type() != fs.ModeDevice|fs.ModeCharDevice {
@@ -59,12 +60,14 @@ func openIn(dir, path string) (transport.TPMCloser, error) {
 		return nil, fmt.Errorf("opening the TPM: %w", &fs.PathError{Op: "open", Path: path, Err: err})
 	}
 
-	return &device{os.NewFile(uintptr(fd), path)}, nil // #nosec G115 -- a file descriptor
+	return &device{rw: os.NewFile(uintptr(fd), path)}, nil // #nosec G115 -- a file descriptor
 }
 
 // device carries one command at a time: a write is a command, and the reads that follow are its response.
 type device struct {
 	rw io.ReadWriteCloser
+	// frame is where responses are read into. What callers get is their own, and no longer than it has to be: replies to quotes keep it.
+	frame [maxFrame]byte
 }
 
 // Send implements transport.TPM.
@@ -73,14 +76,12 @@ func (d *device) Send(command []byte) ([]byte, error) {
 		return nil, fmt.Errorf("sending a TPM command: %w", err)
 	}
 
-	response := make([]byte, maxFrame)
-
-	n, err := d.readResponse(response)
+	n, err := d.readResponse(d.frame[:])
 	if err != nil {
 		return nil, fmt.Errorf("receiving a TPM response: %w", err)
 	}
 
-	return response[:n], nil
+	return bytes.Clone(d.frame[:n]), nil
 }
 
 // readResponse reads one frame. The kernel gives it in one read, a socket perhaps in several.

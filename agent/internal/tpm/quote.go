@@ -3,7 +3,6 @@ package tpm
 import (
 	"bytes"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,13 +75,15 @@ func (s *tpmSession) quote(ak *AK, extraData []byte, selections []Selection) (*Q
 		return nil, err
 	}
 
+	p := s.prepare(ak, selections)
+
 	for range quoteRounds {
-		response, err := s.sign(ak, extraData, selections)
+		response, err := s.sign(ak, p, extraData)
 		if err != nil {
 			return nil, err
 		}
 
-		banks, err := s.match(ak, response.pcrDigest, selections)
+		banks, err := s.match(ak, p, response.pcrDigest)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +97,7 @@ func (s *tpmSession) quote(ak *AK, extraData []byte, selections []Selection) (*Q
 }
 
 func (s *tpmSession) checkRequest(extraData []byte, selections []Selection) error {
-	if len(extraData) > s.properties.MaxNonce {
+	if len(extraData) > min(s.properties.MaxNonce, maxExtraData) {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrNonceTooLong, len(extraData), s.properties.MaxNonce)
 	}
 
@@ -109,51 +110,38 @@ func (s *tpmSession) checkRequest(extraData []byte, selections []Selection) erro
 	return nil
 }
 
-// match returns values whose digest is the signed one: the kept ones, or those read now. Nil, if neither.
-func (s *tpmSession) match(ak *AK, signed []byte, selections []Selection) ([]Bank, error) {
-	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(ak.hash, banks), signed) {
+// match returns values whose digest is the signed one: kept ones, or those read now. Nil, if neither.
+func (s *tpmSession) match(ak *AK, p *prepared, signed []byte) ([]Bank, error) {
+	if banks := p.proven(s, ak.hash, signed); banks != nil {
 		return banks, nil
 	}
 
-	if err := s.readPCRs(selections); err != nil {
+	if err := s.readPCRs(p.selections); err != nil {
 		return nil, err
 	}
 
-	if banks := s.kept(selections); banks != nil && bytes.Equal(digest(ak.hash, banks), signed) {
-		return banks, nil
-	}
-
-	return nil, nil
-}
-
-// signed is one response of TPM2_Quote.
-type signed struct {
-	quoted, signature []byte
-	pcrDigest         []byte
+	return p.proven(s, ak.hash, signed), nil
 }
 
 // sign performs TPM2_Quote (TPM 2.0 Part 3, 18.4) and makes sure that the answer is to this question.
-func (s *tpmSession) sign(ak *AK, extraData []byte, selections []Selection) (*signed, error) {
-	selection := list(selections)
+func (s *tpmSession) sign(ak *AK, p *prepared, extraData []byte) (*signed, error) {
+	response, err := s.line.Send(p.quote(extraData))
+	if err != nil {
+		return nil, err
+	}
 
-	response, err := tpm2.Quote{
-		SignHandle:     ak.authorized(),
-		QualifyingData: tpm2.TPM2BData{Buffer: extraData},
-		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
-		PCRSelect:      selection,
-	}.Execute(s.line)
+	answer, err := parseQuote(response)
 	if err != nil {
 		return nil, s.signError(ak, err, extraData)
 	}
 
-	quoted := response.Quoted.Bytes()
+	if err := answer.check(ak, extraData, p.pcrSelect); err != nil {
+		s.stale = s.stale || errors.Is(err, ErrForeignKey)
 
-	pcrDigest, err := s.checkAttest(ak, quoted, extraData, selection)
-	if err != nil {
 		return nil, err
 	}
 
-	return &signed{quoted: quoted, signature: tpm2.Marshal(response.Signature), pcrDigest: pcrDigest}, nil
+	return answer, nil
 }
 
 // authorized is the AK as a command takes it; its authorisation value is empty.
@@ -183,34 +171,4 @@ func (s *tpmSession) signError(ak *AK, err error, extraData []byte) error {
 	}
 
 	return err
-}
-
-// checkAttest compares what was signed with what was asked. With a password session the TPM does not check the key's Name, so whatever was put at
-// the AK's handle would sign in the AK's name: only qualifiedSigner tells.
-func (s *tpmSession) checkAttest(ak *AK, quoted, extraData []byte, selection tpm2.TPMLPCRSelection) (pcrDigest []byte, err error) {
-	attest, err := tpm2.Unmarshal[tpm2.TPMSAttest](quoted)
-	if err != nil {
-		return nil, fmt.Errorf("parsing TPMS_ATTEST: %w", err)
-	}
-
-	if subtle.ConstantTimeCompare(attest.QualifiedSigner.Buffer, ak.qualifiedName) != 1 {
-		s.stale = true
-
-		return nil, ErrForeignKey
-	}
-
-	if !bytes.Equal(attest.ExtraData.Buffer, extraData) {
-		return nil, errors.New("the TPM signed another nonce")
-	}
-
-	info, err := attest.Attested.Quote()
-	if err != nil {
-		return nil, fmt.Errorf("parsing TPMS_QUOTE_INFO: %w", err)
-	}
-
-	if !bytes.Equal(tpm2.Marshal(info.PCRSelect), tpm2.Marshal(selection)) {
-		return nil, errors.New("the TPM signed another PCR selection")
-	}
-
-	return info.PCRDigest.Buffer, nil
 }

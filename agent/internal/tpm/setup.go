@@ -50,7 +50,8 @@ func (t *TPM) setUp() (err error) {
 	}
 
 	t.remember(record)
-	s.properties, s.stale, s.pcrs, s.eks, s.creations = properties, false, make(map[pcrKey][]byte), nil, make(map[string]*tpm2.CreatePrimaryResponse)
+	s.properties, s.stale, s.pcrs, s.prepared, s.eks = properties, false, make(map[pcrKey][]byte), nil, nil
+	s.creations = make(map[string]*tpm2.CreatePrimaryResponse)
 	t.publish(event)
 
 	return nil

@@ -141,7 +141,7 @@ func (s *tpmSession) certifyTLS(ak *AK, key *TLSKey, extraData []byte) (info, si
 
 	info = response.CertifyInfo.Bytes()
 
-	// As with a quote, see checkAttest: whatever was put at the handles would sign, or be certified.
+	// As with a quote, see signed.check: whatever was put at the handles would sign, or be certified.
 	attest, err := tpm2.Unmarshal[tpm2.TPMSAttest](info)
 	if err != nil {
 		return nil, nil, fmt.Errorf("parsing TPMS_ATTEST: %w", err)

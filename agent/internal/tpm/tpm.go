@@ -106,6 +106,8 @@ type tpmSession struct {
 	tlsErr error
 	// pcrs are the last values read.
 	pcrs map[pcrKey][]byte
+	// prepared are the latest kinds of quotes.
+	prepared []*prepared
 	// creations are the creation data and tickets of AKs, by Name; kept for the same reason.
 	creations map[string]*tpm2.CreatePrimaryResponse
 	// eks are kept once they were read: deriving an RSA key may take a TPM half a minute.
