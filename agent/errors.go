@@ -109,6 +109,8 @@ func answerTo(reason agentv1.ErrorReason) answer {
 		return answer{codes.InvalidArgument, "a subject alternative name can't be in a certificate: write at most 16 as dns:NAME, ip:ADDRESS or uri:URI", 0}
 	case agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:
 		return answer{codes.Unavailable, "the agent is shutting down: try again later", 5 * time.Second}
+	case agentv1.ErrorReason_ERROR_REASON_AGENT_FAILED:
+		return answer{codes.Internal, "the agent failed at this call by a mistake of its own: the node's operator finds it in the agent's log, please report it", 0}
 	default:
 		return answer{codes.Internal, "the TPM refused the command: the node's operator finds the reason in the agent's log", 0}
 	}

@@ -82,7 +82,11 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	}
 
 	ctx, timing := tpm.Timed(context.WithValue(ctx, callerKey{}, caller))
-	c.response, c.err = handler(ctx, request)
+	c.err = g.contained(id, info.FullMethod, func() (err error) {
+		c.response, err = handler(ctx, request)
+
+		return err
+	})
 	c.took, c.timing = time.Since(started), *timing
 
 	g.audit.called(c)
@@ -111,7 +115,7 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 	go func() {
 		defer close(done)
 
-		err = handler(service, guardedStream{stream, ctx, g.sendTimeout})
+		err = g.contained(id, info.FullMethod, func() error { return handler(service, guardedStream{stream, ctx, g.sendTimeout}) })
 	}()
 
 	select {
@@ -240,7 +244,16 @@ type tlsTransport struct {
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (t tlsTransport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
+	var (
+		conn net.Conn
+		info credentials.AuthInfo
+	)
+
+	err := t.guard.contained("", "handshake", func() (err error) {
+		conn, info, err = t.TransportCredentials.ServerHandshake(raw)
+
+		return err
+	})
 	if err == nil {
 		if err = t.guard.arrived(raw, info); err != nil {
 			_ = conn.Close() // nobody has used it

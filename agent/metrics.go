@@ -24,6 +24,7 @@ type metrics struct {
 	notAfter  prometheus.Gauge
 	denials   *prometheus.CounterVec
 	lost      prometheus.Counter
+	panics    prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -68,7 +69,11 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		Name: "trustpool_agent_audit_failures_total",
 		Help: "Lines that could not be written to the audit file.",
 	})
-	registerer.MustRegister(m.quotes, m.seconds, m.retries, m.ready, m.denials, m.lost)
+	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "trustpool_agent_panics_total",
+		Help: "Calls and handshakes at which the agent failed by a mistake of its own; the log has the stack of each.",
+	})
+	registerer.MustRegister(m.quotes, m.seconds, m.retries, m.ready, m.denials, m.lost, m.panics)
 
 	return m
 }

@@ -100,6 +100,8 @@ const (
 	ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE ErrorReason = 35
 	// INVALID_ARGUMENT: a subject alternative name can't be in a certificate.
 	ErrorReason_ERROR_REASON_SAN_INVALID ErrorReason = 36
+	// INTERNAL: the agent failed at this call by a mistake of its own, which its log has in full.
+	ErrorReason_ERROR_REASON_AGENT_FAILED ErrorReason = 37
 )
 
 // Enum value maps for ErrorReason.
@@ -142,6 +144,7 @@ var (
 		34: "ERROR_REASON_TOO_MANY_CALLS",
 		35: "ERROR_REASON_TLS_KEY_UNAVAILABLE",
 		36: "ERROR_REASON_SAN_INVALID",
+		37: "ERROR_REASON_AGENT_FAILED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -181,6 +184,7 @@ var (
 		"ERROR_REASON_TOO_MANY_CALLS":        34,
 		"ERROR_REASON_TLS_KEY_UNAVAILABLE":   35,
 		"ERROR_REASON_SAN_INVALID":           36,
+		"ERROR_REASON_AGENT_FAILED":          37,
 	}
 )
 
@@ -215,7 +219,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xd8\t\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xf7\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -254,7 +258,8 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10!\x12\x1f\n" +
 	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\"\x12$\n" +
 	" ERROR_REASON_TLS_KEY_UNAVAILABLE\x10#\x12\x1c\n" +
-	"\x18ERROR_REASON_SAN_INVALID\x10$BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	"\x18ERROR_REASON_SAN_INVALID\x10$\x12\x1d\n" +
+	"\x19ERROR_REASON_AGENT_FAILED\x10%BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once
