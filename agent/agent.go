@@ -220,7 +220,8 @@ func (a *Agent) Recheck() {
 	a.guard.recheck()
 }
 
-// Reload takes over clients and listen.unix_clients of a valid config, and opens the audit file again. The rest of a config takes a restart.
+// Reload takes over clients and listen.unix_clients of a valid config, and opens the audit file again, which may be an error: then the old one is written on. The rest of a
+// config takes a restart.
 func (a *Agent) Reload(config Config) error {
 	a.guard.access.rules.Store(newRules(config))
 	a.guard.recheck()

@@ -95,7 +95,9 @@ func TestAPanicInAStreamIsThatStreamsFailure(t *testing.T) {
 
 	g, log := bareGuard()
 	info := &grpc.StreamServerInfo{FullMethod: agentv1.QuoteService_WatchStatus_FullMethodName}
-	call := func(handler grpc.StreamHandler) error { return g.stream(nil, ownStream{ctx: ownContext(t.Context())}, info, handler) }
+	call := func(handler grpc.StreamHandler) error {
+		return g.stream(nil, ownStream{ctx: ownContext(t.Context())}, info, handler)
+	}
 
 	wantContained(t, g, log, call(func(any, grpc.ServerStream) error { panic("boom") }))
 

@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -86,7 +88,64 @@ type process struct {
 	*exec.Cmd
 
 	out    *bufio.Reader
-	stderr strings.Builder
+	stderr transcript
+}
+
+// transcript is what a process says, while it says it.
+type transcript struct {
+	mu   sync.Mutex
+	text strings.Builder
+	said chan struct{} // closed at the next word; guarded by mu, as is text
+}
+
+// Write implements io.Writer.
+func (s *transcript) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.said != nil {
+		close(s.said)
+		s.said = nil
+	}
+
+	return s.text.Write(b)
+}
+
+// String returns all that was said up to now.
+func (s *transcript) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return s.text.String()
+}
+
+// wait returns the first line with these words, when it was said.
+func (s *transcript) wait(t *testing.T, words ...string) string {
+	t.Helper()
+
+	for {
+		s.mu.Lock()
+
+		text := s.text.String()
+		if s.said == nil {
+			s.said = make(chan struct{})
+		}
+
+		said := s.said
+		s.mu.Unlock()
+
+		for line := range strings.Lines(text) {
+			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				return line
+			}
+		}
+
+		select {
+		case <-said:
+		case <-time.After(time.Minute):
+			t.Fatalf("no line with %q in\n%s", words, text)
+		}
+	}
 }
 
 // launch starts the real command.

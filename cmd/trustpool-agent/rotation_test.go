@@ -27,6 +27,17 @@ type tollgate struct {
 	mu sync.Mutex
 	// before and after are called around each command; guarded by mu.
 	before, after func()
+	// held is called once before the next command with the code stop; nil if there is none to wait for. Guarded by mu.
+	stop uint32
+	held func()
+}
+
+// stopAt sets what is called, once, before a command with that code.
+func (g *tollgate) stopAt(code uint32, held func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	g.stop, g.held = code, held
 }
 
 // watch sets what is called around commands.
@@ -63,6 +74,12 @@ func (g *tollgate) answer(conn net.Conn) {
 		}
 
 		g.mu.Lock()
+
+		if g.held != nil && binary.BigEndian.Uint32(command[6:]) == g.stop {
+			g.held()
+			g.held = nil
+		}
+
 		g.before()
 		response, err := g.node.Send(command)
 		g.after()

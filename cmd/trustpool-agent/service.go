@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trustpool/trustpool/agent"
@@ -106,9 +107,10 @@ type service struct {
 	deps   agent.Deps
 	// listening, if not nil, is called once callers can come in.
 	listening func(address string) error
-	// tls and reload, if not nil, follow files that change.
-	tls    *daemon.TLS
-	reload func() (agent.Config, error)
+	// tls and reload, if not nil, follow files that change; reloadFailures counts configs that can't be used.
+	tls            *daemon.TLS
+	reload         func() (agent.Config, error)
+	reloadFailures prometheus.Counter
 }
 
 // run listens, puts the agent together and runs it until ctx ends.
@@ -122,6 +124,12 @@ func (s service) run(ctx context.Context) error {
 	registry := daemon.NewRegistry("trustpool_agent")
 	s.deps.Registerer, s.deps.Version = registry, daemon.Version()
 	s.deps.TCP, s.deps.Unix = listeners.tcp, listeners.unix
+
+	s.reloadFailures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "trustpool_agent_config_reload_failures_total",
+		Help: "How often SIGHUP found a config that can't be used, so that the last good one stayed.",
+	})
+	registry.MustRegister(s.reloadFailures)
 
 	if s.tls != nil {
 		s.deps.TLS = s.tls.Config()
@@ -215,12 +223,16 @@ func (s service) rereadAll(node *agent.Agent) {
 	}
 
 	config, err := s.reload()
-	if err == nil {
-		err = node.Reload(config)
+	if err != nil {
+		s.reloadFailures.Inc()
+		s.deps.Logger.Error("the config can't be used, the last good one stays", "error", err)
+
+		return
 	}
 
-	if err != nil {
-		s.deps.Logger.Error("the config can't be used, the last good one stays", "error", err)
+	if err := node.Reload(config); err != nil {
+		s.reloadFailures.Inc()
+		s.deps.Logger.Error("the config's rules are taken over, but not its audit file: the old one is written on", "error", err)
 
 		return
 	}
