@@ -24,6 +24,10 @@ const (
 	maxPCRs      = 24 // TPM 2.0 PC Client Platform TPM Profile, 4.6: PCR 0 to 23
 	maxAlg       = 0xFFFF
 	maxLogs      = 16
+	maxSalt      = 32
+	maxAggregate = 1024 // callers that are answered by one quote
+	maxProof     = 10   // levels of a tree of so many leaves
+	maxHash      = 32
 	maxLogBytes  = 16 << 20 // all logs of a reply together
 )
 
@@ -38,6 +42,10 @@ func newReply(resp *agentv1.QuoteResponse, opts QuoteOptions) (Reply, error) {
 		return Reply{}, err
 	}
 	references, logs, err := eventLogs(resp.GetLogs(), opts.KnownLogs)
+	if err != nil {
+		return Reply{}, err
+	}
+	aggregated, err := aggregation(resp.GetAggregation())
 	if err != nil {
 		return Reply{}, err
 	}
@@ -58,6 +66,7 @@ func newReply(resp *agentv1.QuoteResponse, opts QuoteOptions) (Reply, error) {
 			PCRs:           banks,
 			AKPublic:       resp.GetAkPublic(),
 			Nonce:          bytes.Clone(opts.Nonce),
+			Aggregation:    aggregated,
 			Logs:           logs,
 			Hints:          hints,
 		},
@@ -110,6 +119,27 @@ func pcrValues(wire []*agentv1.PcrValue) ([]verifier.PCRValue, error) {
 		values = append(values, verifier.PCRValue{Index: int(index), Value: w.GetValue()})
 	}
 	return values, nil
+}
+
+// aggregation returns nil if there is none. Whether it was asked for, and fits, is not looked at.
+func aggregation(wire *agentv1.Aggregation) (*verifier.Aggregation, error) {
+	if wire == nil {
+		return nil, nil
+	}
+	if err := errors.Join(
+		atMost("salt", len(wire.GetSalt()), maxSalt),
+		atMost("index", wire.GetIndex(), maxAggregate),
+		atMost("size", wire.GetSize(), maxAggregate),
+		atMost("inclusion_proof", len(wire.GetInclusionProof()), maxProof),
+	); err != nil {
+		return nil, err
+	}
+	for _, h := range wire.GetInclusionProof() {
+		if err := atMost("a hash of inclusion_proof", len(h), maxHash); err != nil {
+			return nil, err
+		}
+	}
+	return &verifier.Aggregation{Salt: wire.GetSalt(), Index: wire.GetIndex(), Size: wire.GetSize(), Proof: wire.GetInclusionProof()}, nil
 }
 
 // eventLogs returns all references, and the logs whose bytes came or are the caller's.
@@ -189,7 +219,7 @@ func logBytes(ref LogReference, sent, known []byte) ([]byte, error) {
 }
 
 // atMost returns an error if n is more than bound.
-func atMost(what string, n, bound int) error {
+func atMost[N int | uint32](what string, n, bound N) error {
 	if n <= bound {
 		return nil
 	}

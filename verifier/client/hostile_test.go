@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -87,6 +88,7 @@ func honest() *agentv1.QuoteResponse {
 		AkName:         make([]byte, maxName),
 		AkPublic:       make([]byte, maxPublic),
 		Logs:           []*agentv1.LogReference{logOf("txt", content), {Source: "firmware", State: agentv1.LogState_LOG_STATE_ABSENT, Detail: "none here"}},
+		Aggregation:    &agentv1.Aggregation{Salt: make([]byte, maxSalt), Index: maxAggregate, Size: maxAggregate, InclusionProof: hashes(maxProof)},
 		Hints: &agentv1.UnsignedHints{
 			BootId:       "0ccb7aa4",
 			LaunchStatus: agentv1.LaunchStatus_LAUNCH_STATUS_LAUNCHED,
@@ -101,6 +103,14 @@ func bank(pcrs int) *agentv1.PcrBank {
 		b.PcrValues = append(b.PcrValues, &agentv1.PcrValue{PcrIndex: int32(i), Value: make([]byte, maxPCRValue)})
 	}
 	return b
+}
+
+func hashes(n int) [][]byte {
+	var list [][]byte
+	for i := range n {
+		list = append(list, bytes.Repeat([]byte{byte(i)}, maxHash))
+	}
+	return list
 }
 
 func logOf(source string, content []byte) *agentv1.LogReference {
@@ -136,16 +146,22 @@ func TestQuoteRefusesWhatNoHonestNodeSends(t *testing.T) {
 		"25 PCRs in a bank": {func(r *agentv1.QuoteResponse) {
 			r.PcrBanks[0].PcrValues = append(r.PcrBanks[0].PcrValues, &agentv1.PcrValue{})
 		}, "pcr_values: 25"},
-		"PCR 24":               {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].PcrValues[0].PcrIndex = 24 }, "pcr_index is 24"},
-		"PCR -1":               {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].PcrValues[0].PcrIndex = -1 }, "pcr_index is -1"},
-		"PCR value too long":   {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].PcrValues[0].Value = make([]byte, 65) }, "value: 65"},
-		"hash above 16 bits":   {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].HashAlgo = 1<<16 + 11 }, "hash_algo 65547"},
-		"hash below 0":         {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].HashAlgo = -1 }, "hash_algo -1"},
-		"hash unspecified":     {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].HashAlgo = 0 }, "hash_algo 0"},
-		"17 logs":              {func(r *agentv1.QuoteResponse) { r.Logs = make([]*agentv1.LogReference, 17) }, "logs: 17"},
-		"two logs of one name": {func(r *agentv1.QuoteResponse) { r.Logs[1].Source = "txt" }, "two logs are called txt"},
-		"log without a name":   {func(r *agentv1.QuoteResponse) { r.Logs[1].Source = "" }, `"" is no name`},
-		"log named by a path":  {func(r *agentv1.QuoteResponse) { r.Logs[1].Source = "../txt" }, "is no name"},
+		"PCR 24":                 {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].PcrValues[0].PcrIndex = 24 }, "pcr_index is 24"},
+		"PCR -1":                 {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].PcrValues[0].PcrIndex = -1 }, "pcr_index is -1"},
+		"PCR value too long":     {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].PcrValues[0].Value = make([]byte, 65) }, "value: 65"},
+		"hash above 16 bits":     {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].HashAlgo = 1<<16 + 11 }, "hash_algo 65547"},
+		"hash below 0":           {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].HashAlgo = -1 }, "hash_algo -1"},
+		"hash unspecified":       {func(r *agentv1.QuoteResponse) { r.PcrBanks[0].HashAlgo = 0 }, "hash_algo 0"},
+		"salt one byte too long": {func(r *agentv1.QuoteResponse) { r.Aggregation.Salt = make([]byte, 33) }, "salt: 33"},
+		"index above all trees":  {func(r *agentv1.QuoteResponse) { r.Aggregation.Index = 1025 }, "index: 1025"},
+		"tree of 1025 leaves":    {func(r *agentv1.QuoteResponse) { r.Aggregation.Size = 1025 }, "size: 1025"},
+		"tree of all bits":       {func(r *agentv1.QuoteResponse) { r.Aggregation.Size = 1<<32 - 1 }, "size: 4294967295"},
+		"proof of 11 hashes":     {func(r *agentv1.QuoteResponse) { r.Aggregation.InclusionProof = make([][]byte, 11) }, "inclusion_proof: 11"},
+		"hash one byte too long": {func(r *agentv1.QuoteResponse) { r.Aggregation.InclusionProof[9] = make([]byte, 33) }, "a hash of inclusion_proof: 33"},
+		"17 logs":                {func(r *agentv1.QuoteResponse) { r.Logs = make([]*agentv1.LogReference, 17) }, "logs: 17"},
+		"two logs of one name":   {func(r *agentv1.QuoteResponse) { r.Logs[1].Source = "txt" }, "two logs are called txt"},
+		"log without a name":     {func(r *agentv1.QuoteResponse) { r.Logs[1].Source = "" }, `"" is no name`},
+		"log named by a path":    {func(r *agentv1.QuoteResponse) { r.Logs[1].Source = "../txt" }, "is no name"},
 		"log named by a path inside": {
 			func(r *agentv1.QuoteResponse) { r.Logs[1].Source = "a/b" }, "is no name",
 		},

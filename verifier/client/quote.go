@@ -24,6 +24,9 @@ type QuoteOptions struct {
 	// Raw asks for a quote of the bare nonce, for tools that need that and for unix sockets; the agent grants it as a right of its own. Otherwise the quote is bound to this
 	// connection, which Evidence.Binding tells of.
 	Raw bool
+	// AcceptAggregation lets the node sign this quote together with those of others who ask at the same time, so that a crowd costs its TPM what one caller costs. Bound quotes only, and
+	// the node's choice: Evidence.Aggregation tells. It proves the same (see verifier.Aggregation).
+	AcceptAggregation bool
 	// Selection names the PCRs to sign. Empty: SHA-256, PCR 17, 18 and 19, which the agent chooses.
 	Selection []verifier.Selection
 	// AKName is the Name of the AK that shall sign: the one in use, or the pending one of a rotation. Empty: the one in use.
@@ -113,9 +116,9 @@ func newBinding(server peer.Peer, logs []LogReference) (*verifier.Binding, error
 }
 
 func quoteRequest(opts QuoteOptions) *agentv1.QuoteRequest {
-	req := &agentv1.QuoteRequest{Nonce: opts.Nonce, BindMode: agentv1.BindMode_BIND_MODE_BOUND, AkName: opts.AKName}
+	req := &agentv1.QuoteRequest{Nonce: opts.Nonce, BindMode: agentv1.BindMode_BIND_MODE_BOUND, AkName: opts.AKName, AcceptAggregation: opts.AcceptAggregation}
 	if opts.Raw {
-		req.BindMode = agentv1.BindMode_BIND_MODE_RAW
+		req.BindMode, req.AcceptAggregation = agentv1.BindMode_BIND_MODE_RAW, false
 	}
 
 	for _, sel := range opts.Selection {

@@ -32,6 +32,10 @@ func TestQuoteTakesAnswersAtTheBounds(t *testing.T) {
 	if got := len(reply.Evidence.PCRs[0].Values); got != maxPCRs {
 		t.Errorf("%d PCRs, want %d", got, maxPCRs)
 	}
+	want := &verifier.Aggregation{Salt: make([]byte, 32), Index: 1024, Size: 1024, Proof: hashes(10)}
+	if diff := cmp.Diff(want, reply.Evidence.Aggregation); diff != "" {
+		t.Errorf("aggregation (-want +got):\n%s", diff)
+	}
 	if string(reply.Evidence.Nonce) != "a nonce of my own" {
 		t.Errorf("the evidence's nonce is %q", reply.Evidence.Nonce)
 	}
@@ -83,6 +87,19 @@ func TestQuoteAsksForWhatItIsTold(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)
+	}
+}
+
+func TestOnlyBoundQuotesAreAskedForTogetherWithOthers(t *testing.T) {
+	t.Parallel()
+
+	for _, raw := range []bool{true, false} {
+		for _, accept := range []bool{true, false} {
+			req := quoteRequest(QuoteOptions{Raw: raw, AcceptAggregation: accept})
+			if want := accept && !raw; req.GetAcceptAggregation() != want {
+				t.Errorf("raw %t, accepted %t: the node is told %t", raw, accept, req.GetAcceptAggregation())
+			}
+		}
 	}
 }
 

@@ -28,17 +28,10 @@ type (
 		Format string  `json:"format"`
 		Files  []entry `json:"files"`
 		PCRs   []bank  `json:"pcrs"`
-		// Binding is there for a bound quote. The exporter is the collector's word.
-		Binding *binding          `json:"binding,omitempty"`
-		Hints   map[string]string `json:"hints,omitempty"`
-	}
-	binding struct {
-		Exporter verifier.Hex `json:"exporter"`
-		Logs     []boundLog   `json:"logs"`
-	}
-	boundLog struct {
-		Source string       `json:"source"`
-		SHA256 verifier.Hex `json:"sha256"`
+		// Binding is there for a bound quote, Aggregation for one that was signed together with others.
+		Binding     *binding          `json:"binding,omitempty"`
+		Aggregation *aggregation      `json:"aggregation,omitempty"`
+		Hints       map[string]string `json:"hints,omitempty"`
 	}
 	entry struct {
 		Name   string       `json:"name"`
@@ -61,7 +54,10 @@ func encode(ev verifier.Evidence) ([]file, error) {
 	if len(ev.Logs) > maxLogs {
 		return nil, fmt.Errorf("there are %d logs, more than %d", len(ev.Logs), maxLogs)
 	}
-	ix := index{Format: Format, PCRs: []bank{}, Binding: newBinding(ev.Binding), Hints: ev.Hints}
+	if a := ev.Aggregation; a != nil && max(a.Index, a.Size) > maxAggregate {
+		return nil, fmt.Errorf("the quote is %d of %d that were signed together, more than %d", a.Index, a.Size, maxAggregate)
+	}
+	ix := index{Format: Format, PCRs: []bank{}, Binding: newBinding(ev.Binding), Aggregation: newAggregation(ev.Aggregation), Hints: ev.Hints}
 	files := append([]file{
 		{FileQuote, ev.Quoted},
 		{FileSignature, ev.Signature},
@@ -87,29 +83,6 @@ func encode(ev verifier.Evidence) ([]file, error) {
 		return nil, err
 	}
 	return append(files, file{FileIndex, text}), nil
-}
-
-func newBinding(b *verifier.Binding) *binding {
-	if b == nil {
-		return nil
-	}
-	out := &binding{Exporter: b.Exporter, Logs: []boundLog{}}
-	for _, l := range b.Logs {
-		out.Logs = append(out.Logs, boundLog{Source: l.Source, SHA256: l.SHA256})
-	}
-	return out
-}
-
-// evidence is the reverse of newBinding.
-func (b *binding) evidence() *verifier.Binding {
-	if b == nil {
-		return nil
-	}
-	out := &verifier.Binding{Exporter: b.Exporter}
-	for _, l := range b.Logs {
-		out.Logs = append(out.Logs, verifier.BoundLog{Source: l.Source, SHA256: l.SHA256})
-	}
-	return out
 }
 
 // keyFiles holds what is known of the AK. A key alone goes into ak.pem only where there is no public area to take it from.

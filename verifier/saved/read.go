@@ -24,6 +24,8 @@ const (
 	maxFiles = 64
 	maxLogs  = 16
 	maxPCR   = 23
+
+	maxAggregate = 1024 // quotes that were signed together
 )
 
 // Read reads the evidence that Write saved in dir. It follows no link out of dir, reads only what evidence.json names, and takes no file whose size or
@@ -167,31 +169,15 @@ func parseIndex(text []byte) (index, error) {
 	if o.Has("binding") {
 		ix.Binding = parseBinding(o.Object("binding"))
 	}
+	if o.Has("aggregation") {
+		ix.Aggregation = parseAggregation(o.Object("aggregation"))
+	}
 	ix.Hints = o.Texts("hints")
 	o.Done()
 	if err := o.Err(); err != nil {
 		return index{}, fmt.Errorf("%w: %w", ErrAltered, err)
 	}
 	return ix, nil
-}
-
-func parseBinding(o *strictjson.Object) *binding {
-	b := &binding{Exporter: parseHex(o, "exporter"), Logs: []boundLog{}}
-	for _, l := range o.Objects("logs") {
-		b.Logs = append(b.Logs, boundLog{Source: l.String("source"), SHA256: parseHex(l, "sha256")})
-		l.Done()
-	}
-	o.Done()
-	return b
-}
-
-// parseHex reads bytes of which verifier.Verify bounds the number.
-func parseHex(o *strictjson.Object, key string) verifier.Hex {
-	b, err := hex.DecodeString(o.String(key))
-	if err != nil {
-		o.Problem(key, "is not hexadecimal")
-	}
-	return b
 }
 
 func parseEntry(o *strictjson.Object) entry {
@@ -222,11 +208,12 @@ func plainName(name string) bool {
 // evidence puts the contents of the named files together.
 func (ix *index) evidence(contents map[string][]byte) (verifier.Evidence, error) {
 	ev := verifier.Evidence{
-		Quoted:    contents[FileQuote],
-		Signature: contents[FileSignature],
-		Nonce:     contents[FileNonce],
-		Binding:   ix.Binding.evidence(),
-		Hints:     ix.Hints,
+		Quoted:      contents[FileQuote],
+		Signature:   contents[FileSignature],
+		Nonce:       contents[FileNonce],
+		Binding:     ix.Binding.evidence(),
+		Aggregation: ix.Aggregation.evidence(),
+		Hints:       ix.Hints,
 	}
 	if err := readKeys(&ev, contents); err != nil {
 		return verifier.Evidence{}, err

@@ -11,7 +11,8 @@
 //	ek.pub         TPM2B_PUBLIC of the key under which the AK was made, if that is known
 //	nonce          the nonce that the collector says it asked with, raw
 //	log-SOURCE.bin one event log
-//	evidence.json  names the files above with their sizes and SHA-256 digests, tells banks, PCRs and log sources, and keeps the unsigned hints
+//	evidence.json  names the files above with their sizes and SHA-256 digests, tells banks, PCRs and log sources, and keeps the unsigned
+//	               hints; of a bound quote also the collector's end of the connection, and how it was signed together with others
 //
 // The digests of evidence.json find accidents, not attackers: nothing signs that file. What is read from a folder is to be judged by verifier.Verify like
 // anything that a node says, and its nonce does not make it fresh.

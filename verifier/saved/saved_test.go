@@ -32,6 +32,13 @@ func TestEvidenceIsReadAsWritten(t *testing.T) {
 			AKPublic: []byte("public"), AKParent: []byte("parent"), AKCertificates: [][]byte{[]byte("its own"), []byte("the CA's")},
 		},
 		"a key alone": {AKKey: []byte("key")},
+		"bound, by a node that has not each log": {Binding: &verifier.Binding{
+			Exporter: []byte("exporter"), Logs: []verifier.BoundLog{{Source: "txt", SHA256: []byte("digest")}, {Source: "firmware"}},
+		}},
+		"signed together with others": {Binding: &verifier.Binding{}, Aggregation: &verifier.Aggregation{
+			Salt: []byte("salt"), Index: 1023, Size: 1024, Proof: [][]byte{[]byte("first"), []byte("second"), {}},
+		}},
+		"signed alone as if together": {Aggregation: &verifier.Aggregation{}},
 		"two banks and two logs of one source": {
 			AKPublic: []byte("no public area"),
 			PCRs: []verifier.PCRBank{
@@ -147,6 +154,14 @@ func TestWhatIsNotAsTheIndexSaysIsRefused(t *testing.T) {
 		{"log source of another file", "log: is for the files log-*", edit(`"name": "quote.msg"`, `"name": "quote.msg", "log": "txt"`)},
 		{"more PCRs than values", "quote.pcrs has too few bytes", edit("17,", "17, 18,")},
 		{"fewer PCRs than values", "quote.pcrs has 32 bytes more", edit("17,", "")},
+		{"binding that is no object", "binding: is no object", edit(`"hints": {`, `"binding": 5, "hints": {`)},
+		{"aggregation that is no object", "aggregation: is no object", edit(`"hints": {`, `"aggregation": [], "hints": {`)},
+		{"aggregation of too many", "aggregation.size: is not a number from 0 to 1024", edit(`"hints": {`, `"aggregation": {"salt": "", "index": 0, "size": 1025}, "hints": {`)},
+		{"aggregation of less than none", "aggregation.index: is not a number from 0 to 1024", edit(`"hints": {`, `"aggregation": {"salt": "", "index": -1, "size": 1}, "hints": {`)},
+		{"aggregation without salt", "aggregation.salt: missing", edit(`"hints": {`, `"aggregation": {"index": 0, "size": 1}, "hints": {`)},
+		{"proof that is no list of texts", "aggregation.inclusion_proof[0]: is no text", edit(`"hints": {`, `"aggregation": {"salt": "", "index": 0, "size": 1, "inclusion_proof": [1]}, "hints": {`)},
+		{"proof that is not hexadecimal", "aggregation.inclusion_proof: is not hexadecimal", edit(`"hints": {`, `"aggregation": {"salt": "", "index": 0, "size": 1, "inclusion_proof": ["x"]}, "hints": {`)},
+		{"unknown key of aggregation", "aggregation.root: unknown key", edit(`"hints": {`, `"aggregation": {"salt": "", "index": 0, "size": 1, "root": ""}, "hints": {`)},
 		{"unknown bank", "unknown hash algorithm", edit(`"sha256"`, `"md5"`)},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
@@ -186,27 +201,44 @@ func edit(from, to string) func(dir string) error {
 	}
 }
 
+func TestATreeOfMoreLeavesThanAreTakenIsNotSaved(t *testing.T) {
+	t.Parallel()
+	for _, a := range []verifier.Aggregation{{Size: 1025}, {Index: 1025, Size: 1}, {Index: 1<<32 - 1, Size: 1<<32 - 1}} {
+		if err := saved.Write(filepath.Join(t.TempDir(), "evidence"), verifier.Evidence{Aggregation: &a}); err == nil {
+			t.Errorf("%d of %d", a.Index, a.Size)
+		}
+	}
+}
+
 func TestTPM2ToolsAcceptTheFiles(t *testing.T) {
 	t.Parallel()
 	checkquote, err := exec.LookPath("tpm2_checkquote")
 	if err != nil {
 		t.Fatal("tpm2_checkquote is missing: install the package tpm2-tools")
 	}
-	ev := quoteOf(t)
-	dir := filepath.Join(t.TempDir(), "evidence")
-	if err := saved.Write(dir, ev); err != nil {
-		t.Fatal(err)
-	}
+	// What is signed for a tree is to these tools a nonce as any other.
+	nonce, extraData := []byte("a nonce of thirty-two bytes here"), append([]byte{0x7B, 0x02}, "and the digest of a tree's root."...)
+	raw, aggregated := quoteOver(t, nonce), quoteOver(t, extraData)
+	aggregated.Nonce, aggregated.Binding = nonce, &verifier.Binding{Exporter: make([]byte, 32)}
+	aggregated.Aggregation = &verifier.Aggregation{Salt: make([]byte, 32), Index: 1, Size: 2, Proof: [][]byte{make([]byte, 32)}}
 
 	for rule, tc := range map[string]struct {
-		nonce []byte
-		good  bool
+		ev        verifier.Evidence
+		qualifier []byte
+		good      bool
 	}{
-		"its nonce":     {ev.Nonce, true},
-		"another nonce": {make([]byte, len(ev.Nonce)), false},
+		"its nonce":                            {raw, nonce, true},
+		"another nonce":                        {raw, make([]byte, len(nonce)), false},
+		"the extraData of a tree":              {aggregated, extraData, true},
+		"the nonce that is a leaf of a tree":   {aggregated, nonce, false},
+		"another nonce than the signed tree's": {aggregated, append([]byte{0x7B, 0x01}, extraData[2:]...), false},
 	} {
+		dir := filepath.Join(t.TempDir(), "evidence")
+		if err := saved.Write(dir, tc.ev); err != nil {
+			t.Fatal(err)
+		}
 		cmd := exec.CommandContext(t.Context(), checkquote, "-u", "ak.pem", "-m", "quote.msg", "-s", "quote.sig", "-f", "quote.pcrs",
-			"-l", "sha256:17,18,19", "-g", "sha256", "-q", hex.EncodeToString(tc.nonce))
+			"-l", "sha256:17,18,19", "-g", "sha256", "-q", hex.EncodeToString(tc.qualifier))
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); (err == nil) != tc.good {
 			t.Errorf("%s: %v\n%s", rule, err, out)
@@ -214,8 +246,13 @@ func TestTPM2ToolsAcceptTheFiles(t *testing.T) {
 	}
 }
 
-// quoteOf quotes PCRs 17 to 19 of a simulated node.
 func quoteOf(t *testing.T) verifier.Evidence {
+	t.Helper()
+	return quoteOver(t, []byte("a nonce of thirty-two bytes here"))
+}
+
+// quoteOver quotes PCRs 17 to 19 of a simulated node.
+func quoteOver(t *testing.T, nonce []byte) verifier.Evidence {
 	t.Helper()
 	n := tpmsimtest.Start(t, tpmsim.Options{})
 	key, err := tpm2.CreatePrimary{
@@ -242,7 +279,6 @@ func quoteOf(t *testing.T) verifier.Evidence {
 	selection := tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{
 		{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(17, 18, 19)},
 	}}
-	nonce := []byte("a nonce of thirty-two bytes here")
 	quote, err := tpm2.Quote{
 		SignHandle:     tpm2.AuthHandle{Handle: key.ObjectHandle, Name: key.Name, Auth: tpm2.PasswordAuth(nil)},
 		QualifyingData: tpm2.TPM2BData{Buffer: nonce},
@@ -278,6 +314,7 @@ func FuzzReadIndex(f *testing.F) {
 	}
 	f.Add(index)
 	f.Add(bytes.ReplaceAll(index, []byte("quote.msg"), []byte("../quote.msg")))
+	f.Add(bytes.Replace(index, []byte(`"hints": {`), []byte(`"binding": {"exporter": "00", "logs": [{"source": "txt", "sha256": ""}]}, "aggregation": {"salt": "01", "index": 0, "size": 2, "inclusion_proof": ["02"]}, "hints": {`), 1))
 	f.Add([]byte(`{"format":"trustpool-evidence/1","files":[{"name":"log-x","size":0,"sha256":""}],"pcrs":[{"bank":"sha256","pcrs":[17]}]}`))
 
 	f.Fuzz(func(t *testing.T, index []byte) {
@@ -292,7 +329,7 @@ func FuzzReadIndex(f *testing.F) {
 		if len(ev.Quoted) > 0 && string(ev.Quoted) != string(sample().Quoted) {
 			t.Errorf("quoted is %q", ev.Quoted)
 		}
-		if _, err := json.Marshal(verifier.Verify(ev, verifier.Policy{BindMode: verifier.BindRaw})); err != nil {
+		if _, err := json.Marshal(verifier.Verify(ev, verifier.Policy{BindMode: verifier.BindBound})); err != nil {
 			t.Error(err)
 		}
 	})
