@@ -4,7 +4,8 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BUF           := github.com/bufbuild/buf/cmd/buf@v1.75.0
 GOTESTSUM     := gotest.tools/gotestsum@v1.13.0
-export GOLANGCI_LINT GOVULNCHECK BUF GOTESTSUM
+NFPM          := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+export GOLANGCI_LINT GOVULNCHECK BUF GOTESTSUM NFPM
 
 COMMANDS := trustpool-agent trustpoolctl
 # The toolchain stamps the version of the commit into the binaries, wherever git answers: not in an unpacked archive, nor in somebody else's clone.
@@ -14,7 +15,7 @@ DURATION ?= 60s
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench package clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ fuzz: need-go ## Runs every fuzz function in turn, each for DURATION (60s).
 bench: need-go ## Runs the benchmarks.
 	@.ci/packages swtpm
 	go test -run '^$$' -bench . -benchmem ./...
+
+package: need-go ## Builds the deb and rpm packages, for amd64 and arm64, into build/packages/.
+	@packaging/build
 
 clean: ## Removes build/.
 	rm -rf build

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,6 +39,8 @@ type Deps struct {
 	OpenTPM func() (transport.TPMCloser, error)
 	// Simulated says that OpenTPM gives a software TPM. It is told to callers.
 	Simulated bool
+	// BootID is this boot's id, for a process that can't read the kernel's own file. Empty: that file's.
+	BootID string
 	// TCP takes callers with TLS. Nil: nobody.
 	TCP net.Listener
 	// TLS must ask for and verify callers' certificates, and speak nothing older than TLS 1.3. Its VerifyConnection is asked again for every call; after it changed
@@ -102,12 +105,14 @@ func New(config Config, deps Deps) (*Agent, error) {
 		deps.OpenTPM = func() (transport.TPMCloser, error) { return tpm.Open(config.TPM.Device) }
 	}
 
+	deps.BootID = cmp.Or(deps.BootID, kernelBootID())
+
 	auths, err := config.TPM.auths()
 	if err != nil {
 		return nil, err
 	}
 
-	a := &Agent{deps: deps, dir: config.StateDir, health: health.NewServer(), metrics: newMetrics(deps.Registerer), status: newStatusBoard(bootID()), stopping: make(chan struct{})}
+	a := &Agent{deps: deps, dir: config.StateDir, health: health.NewServer(), metrics: newMetrics(deps.Registerer), status: newStatusBoard(deps.BootID), stopping: make(chan struct{})}
 	a.tpm = tpm.New(tpm.Options{
 		Open:          deps.OpenTPM,
 		Algorithm:     config.TPM.AK.Algorithm,
@@ -165,13 +170,13 @@ func (a *Agent) addGuard(config Config) error {
 
 // addServers puts the services behind each listener.
 func (a *Agent) addServers(config Config) {
-	store := logs.New(config.Logs.options(bootID()))
+	store := logs.New(config.Logs.options(a.deps.BootID))
 	quotes := &quoteService{
 		tpm:       a.tpm,
 		logs:      store,
 		metrics:   a.metrics,
 		status:    a.status,
-		bootID:    bootID(),
+		bootID:    a.deps.BootID,
 		simulated: a.deps.Simulated,
 		version:   a.deps.Version,
 	}
@@ -335,8 +340,8 @@ func (a *Agent) stateChanged(state tpm.State) {
 	}
 }
 
-// bootID returns the kernel's boot id, empty if it can't be read.
-func bootID() string {
+// kernelBootID returns the kernel's boot id, empty if it can't be read.
+func kernelBootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""

@@ -24,7 +24,7 @@ through /dev/mem, or Secure Launch's), the TXT registers, and the machine's SMBI
 ` + agent.CollectGroup + `, serves them from until the next boot. Run it again to replace the snapshot; readers never see half of one.
 
 It exits with 0 if there is a new snapshot, even one that says that a host has no logs at all, and with 1 if there is none. It takes CAP_SYS_RAWIO for
-/dev/mem, and to be root or in that group to share what it writes.`,
+/dev/mem, and to be root or in that group to share what it writes. ` + bootIDVariable + ` tells it this boot's id where the kernel's own file is hidden.`,
 		Example: `  trustpool-agent collect
   trustpool-agent collect --json | jq .txt.words
   trustpool-agent collect --root /host --output /host/run/trustpool-agent-collect`,
@@ -32,6 +32,11 @@ It exits with 0 if there is a new snapshot, even one that says that a host has n
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if options.BootID, err = bootID(); err != nil {
+				return err
+			}
+
 			collection, err := agent.Collect(options)
 			if err != nil {
 				return fmt.Errorf("collecting: %w", err)

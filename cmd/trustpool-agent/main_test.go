@@ -155,6 +155,14 @@ func launch(t *testing.T, args ...string) *process {
 	p := &process{Cmd: exec.Command(os.Args[0], args...)}
 	p.Env = append(os.Environ(), asAgent+"=1", "GORACE="+noLinger)
 	p.Stderr = &p.stderr
+	start(t, p)
+
+	return p
+}
+
+// start starts a process, which ends with the test at the latest.
+func start(t *testing.T, p *process) {
+	t.Helper()
 
 	out, err := p.StdoutPipe()
 	if err != nil {
@@ -173,8 +181,6 @@ func launch(t *testing.T, args ...string) *process {
 			_ = p.Wait()
 		}
 	})
-
-	return p
 }
 
 // end sends a signal, waits, and returns the exit code.

@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,6 +30,15 @@ func runService(ctx context.Context, configPath string, stderr io.Writer) error 
 
 	logger := daemon.NewLogger(stderr)
 	s := service{config: config, deps: agent.Deps{Logger: logger}, reload: func() (agent.Config, error) { return loadConfig(configPath) }}
+
+	if s.deps.BootID, err = bootID(); err != nil {
+		return err
+	}
+
+	if s.given, err = activated(); err != nil {
+		return err
+	}
+	defer s.given.close()
 
 	if config.Listen.Address != "" {
 		if config.TLS.Key == agent.KeyInTPM {
@@ -111,11 +116,13 @@ type service struct {
 	tls            *daemon.TLS
 	reload         func() (agent.Config, error)
 	reloadFailures prometheus.Counter
+	// given are sockets that systemd opened.
+	given listeners
 }
 
 // run listens, puts the agent together and runs it until ctx ends.
 func (s service) run(ctx context.Context) error {
-	listeners, err := listen(s.config)
+	listeners, err := listen(s.config, s.given)
 	if err != nil {
 		return err
 	}
@@ -243,76 +250,4 @@ func (s service) rereadAll(node *agent.Agent) {
 // notify tells systemd. Without NOTIFY_SOCKET it does nothing; a failure only means that nobody is told.
 func notify(state string) {
 	_, _ = systemd.SdNotify(false, state)
-}
-
-// listeners are the doors that the config asks for; nil where it does not.
-type listeners struct {
-	tcp, unix, admin net.Listener
-}
-
-func listen(config agent.Config) (l listeners, err error) {
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
-
-	if l.tcp, err = open("tcp", config.Listen.Address); err != nil {
-		return l, fmt.Errorf("listen.address: %w", err)
-	}
-
-	if l.unix, err = openUnix(config.Listen.Unix); err != nil {
-		return l, fmt.Errorf("listen.unix: %w", err)
-	}
-
-	if l.admin, err = open("tcp", config.Admin.Address); err != nil {
-		return l, fmt.Errorf("admin.address: %w", err)
-	}
-
-	return l, nil
-}
-
-func open(network, address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-
-	return net.Listen(network, address)
-}
-
-// openUnix replaces the socket that a killed daemon left behind, and nothing else.
-func openUnix(path string) (net.Listener, error) {
-	if path == "" {
-		return nil, nil
-	}
-
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
-		if conn, err := net.Dial("unix", path); err == nil {
-			return nil, errors.Join(fmt.Errorf("%s is in use: another agent runs", path), conn.Close())
-		}
-
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-
-	if err := os.Chmod(path, 0o660); err != nil { // #nosec G302 -- the socket's group may call
-		return nil, errors.Join(err, listener.Close())
-	}
-
-	return listener, nil
-}
-
-// close closes what is still open; closing twice does no harm.
-func (l listeners) close() {
-	for _, listener := range []net.Listener{l.tcp, l.unix, l.admin} {
-		if listener != nil {
-			_ = listener.Close()
-		}
-	}
 }
