@@ -36,7 +36,7 @@ type TPMConfig struct {
 	// Device is the kernel's resource manager, or a unix socket that carries the same frames; "auto" means the resource manager with the lowest number that is there
 	// at each opening. Default: /dev/tpmrm0.
 	Device string `yaml:"device"`
-	// Queue is how many callers may wait for the TPM at a time; more are told to come again. Default: 64.
+	// Queue is how many calls may wait for the TPM at a time, half of them of one caller; more are told when to come again. Default: 64.
 	Queue int `yaml:"queue"`
 	// OwnerAuthFile and EndorsementAuthFile hold the authorisation values of the TPM's owner and endorsement hierarchies; a newline at the end does not count.
 	// credential:NAME means what systemd's LoadCredential=NAME:... gave to the unit. Default: none, both values are empty. Without the owner's the AK can't be kept in the TPM, and each quote costs more.

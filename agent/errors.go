@@ -71,6 +71,8 @@ func answerTo(reason agentv1.ErrorReason) answer {
 		return answer{codes.ResourceExhausted, "this identity has as many calls under way as its rule allows: wait for one to end", time.Second}
 	case agentv1.ErrorReason_ERROR_REASON_QUEUE_FULL:
 		return answer{codes.ResourceExhausted, "too many callers wait for the TPM: try again later", time.Second}
+	case agentv1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT:
+		return answer{codes.ResourceExhausted, "so many wait for the TPM that the call's deadline can't be met: try again when RetryInfo says, or with a longer deadline", time.Second}
 	case agentv1.ErrorReason_ERROR_REASON_TPM_BUSY:
 		return answer{codes.Unavailable, "the TPM is busy with something else: try again later", time.Second}
 	case agentv1.ErrorReason_ERROR_REASON_TPM_ABSENT:
@@ -172,6 +174,7 @@ func reasonOf(err error) agentv1.ErrorReason {
 		reason agentv1.ErrorReason
 	}{
 		{tpm.ErrQueueFull, agentv1.ErrorReason_ERROR_REASON_QUEUE_FULL},
+		{tpm.ErrTooLate, agentv1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT},
 		{tpm.ErrReplaced, agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED},
 		{tpm.ErrForeignKey, agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED},
 		{tpm.ErrAuthRequired, agentv1.ErrorReason_ERROR_REASON_AUTH_REQUIRED},
@@ -207,6 +210,16 @@ func edgeError(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
 	default:
-		return &refusal{reason: reasonOf(err), cause: err}
+		return &refusal{reason: reasonOf(err), retry: retryAfter(err), cause: err}
 	}
+}
+
+// retryAfter returns when a call that was not let wait makes sense again; 0 if that is not known.
+func retryAfter(err error) time.Duration {
+	var queue *tpm.QueueError
+	if !errors.As(err, &queue) || queue.Retry <= 0 {
+		return 0
+	}
+
+	return queue.Retry.Truncate(time.Millisecond) + time.Millisecond
 }

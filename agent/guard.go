@@ -81,7 +81,7 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 		return nil, err
 	}
 
-	ctx, timing := tpm.Timed(context.WithValue(ctx, callerKey{}, caller))
+	ctx, timing := tpm.Timed(tpm.WithCaller(context.WithValue(ctx, callerKey{}, caller), caller.Identity))
 	c.err = g.contained(id, info.FullMethod, func() (err error) {
 		c.response, err = handler(ctx, request)
 

@@ -107,7 +107,7 @@ func (t *TPM) watchOver(ctx context.Context) {
 
 // check asks the TPM for eight random bytes (TPM 2.0 Part 3, 16.1). When the way to the TPM is broken, use makes that known.
 func (t *TPM) check(ctx context.Context) {
-	err := t.use(ctx, func(s *tpmSession) error {
+	err := t.use(ctx, ClassOther, func(s *tpmSession) error {
 		_, err := tpm2.GetRandom{BytesRequested: 8}.Execute(s.line)
 
 		return err

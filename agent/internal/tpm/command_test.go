@@ -83,7 +83,7 @@ func TestABusyTPMIsNeverCalledHung(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		device := &faults{TPM: node}
-		owner, states := own(t, device, nil)
+		owner, states := own(t, device, func(o *tpm.Options) { o.Queue = 32 })
 		ready(t, states)
 		device.on(func(tpm2.TPMCC) ([]byte, error) {
 			<-time.After(9 * time.Second)

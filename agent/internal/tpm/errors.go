@@ -8,6 +8,8 @@ var (
 	ErrAbsent = errors.New("TPM not reachable")
 	// ErrQueueFull says that too many callers wait already.
 	ErrQueueFull = errors.New("too many callers wait for the TPM")
+	// ErrTooLate says that so many are before a call that its deadline can't be met.
+	ErrTooLate = errors.New("deadline too short for the queue")
 	// ErrBusy says that the TPM kept asking for a retry.
 	ErrBusy = errors.New("TPM busy")
 	// ErrPCRRace says that PCRs kept changing between reading and signing.

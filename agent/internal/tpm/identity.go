@@ -34,7 +34,7 @@ type Identity struct {
 func (t *TPM) Identity(ctx context.Context, nonce, tlsData []byte) (*Identity, error) {
 	var identity Identity
 
-	err := t.use(ctx, func(s *tpmSession) error {
+	err := t.use(ctx, ClassOther, func(s *tpmSession) error {
 		eks, err := t.endorsementKeys()
 		if err != nil {
 			return err
@@ -137,7 +137,7 @@ func (t *TPM) creationOf(ak *AK) (made *tpm2.CreatePrimaryResponse, err error) {
 func (t *TPM) Activate(ctx context.Context, ekPublic, akName, blob, secret []byte) ([]byte, error) {
 	var opened []byte
 
-	err := t.use(ctx, func(s *tpmSession) error {
+	err := t.use(ctx, ClassOther, func(s *tpmSession) error {
 		ak, err := s.akNamed(akName)
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ func (t *TPM) InstallCertificate(ctx context.Context, der []byte) error {
 		return fmt.Errorf("installing an AK certificate: %w: %w", ErrCertificate, err)
 	}
 
-	err = t.use(ctx, func(s *tpmSession) error {
+	err = t.use(ctx, ClassOther, func(s *tpmSession) error {
 		for _, ak := range []*AK{s.ak, s.pending} {
 			if ak == nil || !ak.isKeyOf(certificate) {
 				continue

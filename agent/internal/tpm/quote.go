@@ -39,7 +39,7 @@ type Request struct {
 func (t *TPM) Quote(ctx context.Context, request Request) (*Quote, error) {
 	var quote *Quote
 
-	err := t.use(ctx, func(s *tpmSession) error {
+	err := t.use(ctx, ClassQuote, func(s *tpmSession) error {
 		ak, err := s.akNamed(request.AKName)
 		if err != nil {
 			return err

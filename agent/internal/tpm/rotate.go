@@ -16,7 +16,7 @@ import (
 func (t *TPM) Rotate(ctx context.Context) (*AK, error) {
 	var pending *AK
 
-	err := t.use(ctx, func(s *tpmSession) (err error) {
+	err := t.use(ctx, ClassOther, func(s *tpmSession) (err error) {
 		record := t.record.clone()
 
 		if s.pending == nil && record.Pending != nil { // it could not be set up when the TPM was opened
@@ -67,7 +67,7 @@ func (t *TPM) unload(ak *AK) error {
 
 // Commit lets the pending AK take over, and removes the old one from its handle. Asking for the AK that is in use already does nothing.
 func (t *TPM) Commit(ctx context.Context, name []byte) error {
-	err := t.use(ctx, func(s *tpmSession) error {
+	err := t.use(ctx, ClassOther, func(s *tpmSession) error {
 		if s.pending == nil || !bytes.Equal(s.pending.Name(), name) {
 			_, err := s.akNamed(name)
 
@@ -126,10 +126,10 @@ func (t *TPM) commit(record Record) error {
 
 // Reprovision forgets the record and takes the AK that this TPM has, as on a new host. It is for an operator who knows why the AK on record is gone.
 func (t *TPM) Reprovision(ctx context.Context) (*AK, error) {
-	if err := t.enter(ctx); err != nil {
+	if err := t.enter(ctx, ClassOther); err != nil {
 		return nil, fmt.Errorf("reprovisioning: %w", err)
 	}
-	defer t.release()
+	defer t.release(false)
 
 	if t.session == nil {
 		return nil, fmt.Errorf("reprovisioning: %w", t.State().Err)

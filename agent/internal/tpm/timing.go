@@ -15,6 +15,8 @@ type Timing struct {
 type Turn struct {
 	Timing
 
+	Class Class
+
 	// Total is how long all of it took.
 	Total time.Duration
 	// Err is what became of it; nil: it was done.

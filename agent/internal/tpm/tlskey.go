@@ -196,10 +196,10 @@ func (t *TPM) keepTryingTLS(ctx context.Context) {
 
 // retryTLS tries once more. It tells whether that was the last time: the key is there, or a new set-up will come, which tries by itself.
 func (t *TPM) retryTLS(ctx context.Context) (done bool) {
-	if err := t.wait(ctx); err != nil {
+	if err := t.enterOwn(ctx, ClassOther); err != nil {
 		return true
 	}
-	defer t.release()
+	defer t.release(false)
 
 	s := t.session
 	if s == nil || s.tlsErr == nil || t.State().Err != nil {

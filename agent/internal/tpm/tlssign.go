@@ -18,8 +18,8 @@ const maxHandshakes = 32
 
 // SignTLS signs a SHA-256 digest with the TLS key, which has to be want, and returns the signature as TLS and X.509 have it: Ecdsa-Sig-Value in DER (RFC 3279, 2.2.3).
 //
-// Handshakes queue up at a door of their own, and only one of them at a time stands in the queue for the TPM: a quote waits for one handshake at the most, however many
-// strangers knock. More than maxHandshakes at that door are refused at once with ErrQueueFull.
+// Handshakes queue up at a door of their own, and only one of them at a time stands in the queue for the TPM, behind the quotes until it has aged: of four turns, strangers have
+// one at the most, however many knock. More than maxHandshakes at that door are refused at once with ErrQueueFull.
 //
 // Errors besides those of the TPM's state: ErrTLSKey.
 func (t *TPM) SignTLS(ctx context.Context, want *ecdsa.PublicKey, digest []byte) ([]byte, error) {
@@ -35,7 +35,7 @@ func (t *TPM) SignTLS(ctx context.Context, want *ecdsa.PublicKey, digest []byte)
 
 	var signature []byte
 
-	err = t.use(ctx, func(s *tpmSession) error {
+	err = t.use(ctx, ClassHandshake, func(s *tpmSession) error {
 		key, err := s.tlsKey()
 		if err != nil {
 			return err

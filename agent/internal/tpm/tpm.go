@@ -30,7 +30,7 @@ type Options struct {
 	RecordFile string
 	// EKCertificate is a file (DER or PEM) with the EK's certificate, for a TPM that has none in NV. Empty: none.
 	EKCertificate string
-	// Queue is how many callers may wait for the TPM at a time.
+	// Queue is how many calls may wait for the TPM at a time; half of them may be one caller's.
 	Queue int
 	// Logger gets what an operator has to know.
 	Logger *slog.Logger
@@ -48,13 +48,14 @@ type Options struct {
 type TPM struct {
 	options Options
 
-	// turn holds a token while somebody uses what follows it. Callers queue up on it in the order of their coming.
-	turn    chan struct{}
+	mu    sync.Mutex
+	queue queue // guarded by mu
+
+	// session and record are used by who has the turn.
 	session *tpmSession
 	// record is nil until it was read, or the AKs were found.
 	record *Record
 
-	waiting atomic.Int32
 	// handshake holds a token while a handshake waits for its turn or has it; handshakes counts those and all that wait for the token.
 	handshake  chan struct{}
 	handshakes atomic.Int32
@@ -95,7 +96,7 @@ const (
 	EventCertificate       // a certificate was installed
 )
 
-// tpmSession is an open TPM with its AKs. It is used under TPM.turn only.
+// tpmSession is an open TPM with its AKs. It is used by who has the turn.
 type tpmSession struct {
 	line       *line
 	ak         *AK
@@ -135,7 +136,8 @@ func New(options Options) *TPM {
 		options.OnQueue = func(int) {}
 	}
 
-	t := &TPM{options: options, turn: make(chan struct{}, 1), handshake: make(chan struct{}, 1), tried: make(chan struct{}), lost: make(chan struct{}, 1)}
+	t := &TPM{options: options, handshake: make(chan struct{}, 1), tried: make(chan struct{}), lost: make(chan struct{}, 1)}
+	t.queue = queue{limit: options.Queue, perCaller: max(1, options.Queue/2)}
 	t.tlsFailed = make(chan struct{}, 1)
 	t.state.Store(&State{Err: fmt.Errorf("%w: not opened yet", ErrAbsent)})
 
@@ -199,10 +201,10 @@ func (t *TPM) Run(ctx context.Context) error {
 
 // open opens the device unless it is open, and sets up the AK.
 func (t *TPM) open(ctx context.Context) error {
-	if err := t.wait(ctx); err != nil {
+	if err := t.enterOwn(ctx, ClassQuote); err != nil {
 		return err
 	}
-	defer t.release()
+	defer t.release(false)
 
 	if t.session == nil {
 		device, err := t.options.Open()
@@ -243,14 +245,14 @@ func (t *TPM) publish(event Event) {
 
 // use waits for its turn and lets do talk to the TPM. When do finds the AK gone from its handle, as after TPM2_Clear, it is set up again and do
 // gets a second try.
-func (t *TPM) use(ctx context.Context, do func(*tpmSession) error) (err error) {
-	turn := Turn{asked: time.Now()}
+func (t *TPM) use(ctx context.Context, class Class, do func(*tpmSession) error) (err error) {
+	turn := Turn{Class: class, asked: time.Now()}
 	defer func() { t.ended(ctx, turn, err) }()
 
-	if err := t.enter(ctx); err != nil {
+	if err := t.enter(ctx, class); err != nil {
 		return err
 	}
-	defer t.release()
+	defer func() { t.release(err == nil) }()
 
 	turn.began = time.Now()
 
@@ -270,35 +272,6 @@ func (t *TPM) use(ctx context.Context, do func(*tpmSession) error) (err error) {
 	}
 
 	return named(err)
-}
-
-// enter waits for the turn, unless too many wait already.
-func (t *TPM) enter(ctx context.Context) error {
-	if int(t.waiting.Add(1)) > t.options.Queue {
-		t.waiting.Add(-1)
-
-		return ErrQueueFull
-	}
-
-	t.options.OnQueue(int(t.waiting.Load()))
-
-	defer func() { t.options.OnQueue(int(t.waiting.Add(-1))) }()
-
-	return t.wait(ctx)
-}
-
-// wait waits for the turn. Whoever has waited longest is next.
-func (t *TPM) wait(ctx context.Context) error {
-	select {
-	case t.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (t *TPM) release() {
-	<-t.turn
 }
 
 // named gives what befell the line the names that callers know.
@@ -352,8 +325,10 @@ func (t *TPM) lose(err error) error {
 
 // close ends the ownership.
 func (t *TPM) close() error {
-	t.turn <- struct{}{}
-	defer t.release()
+	if err := t.enterOwn(context.Background(), ClassQuote); err != nil {
+		return err
+	}
+	defer t.release(false)
 
 	t.setState(State{Err: fmt.Errorf("%w: the agent is shutting down", ErrAbsent)})
 

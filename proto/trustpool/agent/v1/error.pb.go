@@ -54,7 +54,7 @@ const (
 	ErrorReason_ERROR_REASON_LOG_REQUEST_INVALID ErrorReason = 12
 	// PERMISSION_DENIED: the caller's identity has not the role or right that the call needs.
 	ErrorReason_ERROR_REASON_ROLE_MISSING ErrorReason = 13
-	// RESOURCE_EXHAUSTED: as many calls as the agent allows are waiting for the TPM already.
+	// RESOURCE_EXHAUSTED: as many calls as the agent allows are waiting for the TPM already, or half as many of this caller's own. RetryInfo says when this call would have had its turn.
 	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 14
 	// UNAVAILABLE: the TPM kept answering "retry" for longer than the agent waits.
 	ErrorReason_ERROR_REASON_TPM_BUSY ErrorReason = 15
@@ -102,6 +102,9 @@ const (
 	ErrorReason_ERROR_REASON_SAN_INVALID ErrorReason = 36
 	// INTERNAL: the agent failed at this call by a mistake of its own, which its log has in full.
 	ErrorReason_ERROR_REASON_AGENT_FAILED ErrorReason = 37
+	// RESOURCE_EXHAUSTED: so many wait for the TPM that this call's deadline can't be met, and nothing was done. RetryInfo says when such a deadline could be met, by how long turns take
+	// now. It is not DEADLINE_EXCEEDED, which says that time has run out and leaves open what was done.
+	ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT ErrorReason = 38
 )
 
 // Enum value maps for ErrorReason.
@@ -145,6 +148,7 @@ var (
 		35: "ERROR_REASON_TLS_KEY_UNAVAILABLE",
 		36: "ERROR_REASON_SAN_INVALID",
 		37: "ERROR_REASON_AGENT_FAILED",
+		38: "ERROR_REASON_DEADLINE_TOO_SHORT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -185,6 +189,7 @@ var (
 		"ERROR_REASON_TLS_KEY_UNAVAILABLE":   35,
 		"ERROR_REASON_SAN_INVALID":           36,
 		"ERROR_REASON_AGENT_FAILED":          37,
+		"ERROR_REASON_DEADLINE_TOO_SHORT":    38,
 	}
 )
 
@@ -219,7 +224,8 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xf7\t\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\x9c\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -259,7 +265,8 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\"\x12$\n" +
 	" ERROR_REASON_TLS_KEY_UNAVAILABLE\x10#\x12\x1c\n" +
 	"\x18ERROR_REASON_SAN_INVALID\x10$\x12\x1d\n" +
-	"\x19ERROR_REASON_AGENT_FAILED\x10%BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	"\x19ERROR_REASON_AGENT_FAILED\x10%\x12#\n" +
+	"\x1fERROR_REASON_DEADLINE_TOO_SHORT\x10&BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once
