@@ -25,6 +25,8 @@ const (
 	maxMessage = maxLogBytes + 1<<20
 	// maxHeaders bounds the headers and trailers of an answer, which carry the status message and its details.
 	maxHeaders = 64 << 10
+	// window is how much a node may send before it is read. It is fixed: to find a better one, gRPC would send a ping with each answer.
+	window = 1 << 20
 )
 
 // Client asks one agent. It is safe for concurrent use; the calls share one connection.
@@ -70,6 +72,8 @@ func limits() []grpc.DialOption {
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithMaxHeaderListSize(maxHeaders),
+		grpc.WithStaticStreamWindowSize(window),
+		grpc.WithStaticConnWindowSize(window),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	}
 }
