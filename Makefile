@@ -11,11 +11,13 @@ COMMANDS := trustpool-agent trustpoolctl
 # The toolchain stamps the version of the commit into the binaries, wherever git answers: not in an unpacked archive, nor in somebody else's clone.
 STAMP    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 DURATION ?= 60s
+# Of make bench: full, about a quarter of an hour; short, a minute, good for the hard gates only.
+BENCH    ?= full
 
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench package clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures package clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,9 +58,11 @@ generate: need-go ## Writes the generated code anew from proto/.
 fuzz: need-go ## Runs every fuzz function in turn, each for DURATION (60s).
 	@.ci/fuzz $(DURATION)
 
-bench: need-go ## Runs the benchmarks.
-	@.ci/packages swtpm
-	go test -run '^$$' -bench . -benchmem ./...
+bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
+	@.ci/bench $(BENCH)
+
+pictures: need-go ## Draws the pictures of docs/performance.md from build/bench.json.
+	go run ./cmd/internal/bench -pictures docs/bench
 
 package: need-go ## Builds the deb and rpm packages, for amd64 and arm64, into build/packages/.
 	@packaging/build

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestARatioIsTheMedianOfTheRoundsRatios(t *testing.T) {
+	t.Parallel()
+
+	// The machine was ten times as slow in the second round, for both.
+	reference := &series{rounds: [][]time.Duration{{10, 11, 12}, {100, 110, 120}, {10, 10, 10}}}
+	one := &series{rounds: [][]time.Duration{{20, 22, 90}, {200, 220, 230}, {50, 50, 50}}}
+
+	if got := one.over(reference); got != 2 {
+		t.Errorf("got %v, want 2", got)
+	}
+}
+
+func TestAQuantileIsAValueThatWasMeasured(t *testing.T) {
+	t.Parallel()
+
+	values := make([]int, 0, 100)
+	for i := range 100 {
+		values = append(values, 100-i)
+	}
+
+	for _, test := range []struct {
+		p    float64
+		want int
+	}{{0.01, 1}, {0.5, 50}, {0.99, 99}, {1, 100}} {
+		if got := quantile(values, test.p); got != test.want {
+			t.Errorf("%v: got %d, want %d", test.p, got, test.want)
+		}
+	}
+
+	if got := quantile([]int(nil), 0.5); got != 0 {
+		t.Errorf("of nothing: %d", got)
+	}
+}
+
+func TestGoBenchmarksBecomeFigures(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "bench.txt")
+	text := `goos: linux
+BenchmarkReplay/64KiB-2   	  100	  19200 ns/op	  100 ns/event	  2 B/op	  1 allocs/op
+BenchmarkReplay/1MiB-2    	  100	  280000 ns/op	  100 ns/event	  2 B/op	  1 allocs/op
+BenchmarkReplay/1MiB-2    	  100	  560000 ns/op	  200 ns/event	  2 B/op	  1 allocs/op
+BenchmarkReplay/1MiB-2    	  100	  840000 ns/op	  300 ns/event	  2 B/op	  1 allocs/op
+BenchmarkHash-2           	  100	  160 ns/op
+PASS
+`
+
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	r := &results{figures: make(map[string]float64)}
+	if err := r.addGoBench(path); err != nil {
+		t.Fatal(err)
+	}
+
+	want := map[string]float64{"replay_ns_per_event": 200, "replay_allocs_per_event": 0, "hash_ns": 160, "replay_over_hash": 1.25}
+	if diff := cmp.Diff(want, r.figures); diff != "" {
+		t.Error(diff)
+	}
+
+	text = strings.ReplaceAll(text, "1MiB", "2MiB")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := r.addGoBench(path); err == nil {
+		t.Error("no error without the replay")
+	}
+}
+
+func TestAnAllocationPerEventIsSeen(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "bench.txt")
+	text := "BenchmarkReplay/64KiB 1 20000 ns/op 100 ns/event 201 allocs/op\nBenchmarkReplay/1MiB 1 280000 ns/op 100 ns/event 2801 allocs/op\n"
+
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	r := &results{figures: make(map[string]float64)}
+	if err := r.addGoBench(path); err != nil {
+		t.Fatal(err)
+	}
+
+	if got := r.figures["replay_allocs_per_event"]; got != 1 {
+		t.Errorf("got %v, want 1", got)
+	}
+
+	if err := r.hardGates(); err == nil || !strings.Contains(err.Error(), "replay_allocs_per_event") {
+		t.Errorf("hardGates: %v", err)
+	}
+}
+
+func TestOnlyHardGatesFailTheRun(t *testing.T) {
+	t.Parallel()
+
+	for _, f := range figures() {
+		if f.isTold() {
+			continue
+		}
+
+		value := f.bound + 1
+		if !f.atMost {
+			value = f.bound / 2
+		}
+
+		r := &results{figures: map[string]float64{f.key: value}}
+		if err := r.hardGates(); (err != nil) != f.hard {
+			t.Errorf("%s = %v: %v", f.key, value, err)
+		}
+
+		if r.figures[f.key] = f.bound; r.hardGates() != nil {
+			t.Errorf("%s at its bound: %v", f.key, r.hardGates())
+		}
+	}
+}
+
+func TestResultsComeBackFromTheirFile(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	path := filepath.Join(dir, "made", "bench.json")
+
+	r := newResults(true)
+	r.set("binary_mib", 15.5)
+	r.Cases = []caseResult{{Case: caseMTLS, Key: ecdsa, Ratio: 1.7}}
+	r.Crowds = []crowdLine{{Key: rsa, Callers: 64, Alone: crowdWay{PerSecond: 4}, Together: crowdWay{PerSecond: 250}}}
+
+	if err := r.write(path); err != nil {
+		t.Fatal(err)
+	}
+
+	got, err := readResults(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if diff := cmp.Diff(r, got, cmp.AllowUnexported(results{})); diff != "" {
+		t.Error(diff)
+	}
+
+	if err := draw(path, dir); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, name := range []string{"latency.svg", "crowd.svg"} {
+		picture, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		wellFormed(t, picture)
+	}
+}
+
+func wellFormed(t *testing.T, text []byte) {
+	t.Helper()
+
+	decoder := xml.NewDecoder(bytes.NewReader(text))
+
+	for {
+		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+	}
+}
+
+func TestAFrameIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+
+	frame := []byte{0x80, 1, 0, 0, 0, 12, 0, 0, 0, 0, 7, 8}
+
+	go func() {
+		for _, b := range frame {
+			_, _ = theirs.Write([]byte{b})
+		}
+
+		_ = theirs.Close()
+	}()
+
+	got, err := readFrame(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if diff := cmp.Diff(frame, got); diff != "" {
+		t.Error(diff)
+	}
+
+	for name, bad := range map[string][]byte{
+		"shorter than its header": {0x80, 1, 0, 0, 0, 9, 0, 0, 0, 0},
+		"longer than any":         {0x80, 1, 0, 0, 0x10, 1, 0, 0, 0, 0},
+		"cut off":                 frame[:11],
+	} {
+		if _, err := readFrame(bytes.NewReader(bad)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trustpool/trustpool/verifier/client"
+)
+
+// crowdPlan is so many callers, each with a connection and a name of its own, who ask again as soon as they have their answer.
+type crowdPlan struct {
+	kind    string
+	delay   time.Duration
+	callers int
+	rounds  int
+	// alone and together are how long a round lasts in which each asks for a quote of his own, and one in which he takes part in one for all.
+	alone, together time.Duration
+}
+
+// crowd measures many callers at a time.
+func (b *bench) crowd(ctx context.Context, s *stage) error {
+	for _, plan := range b.crowds {
+		fmt.Fprintf(b.progress, "  %d callers, %s, +%s\n", plan.callers, plan.kind, plan.delay)
+
+		result, err := b.oneCrowd(ctx, s, plan)
+		if err != nil {
+			return fmt.Errorf("%d callers: %w", plan.callers, err)
+		}
+
+		b.results.addCrowd(plan, result)
+	}
+
+	return nil
+}
+
+// crowdResult is what rounds of both ways gave.
+type crowdResult struct {
+	alone, together []tally
+}
+
+// tally is one round.
+type tally struct {
+	perSecond float64
+	times     []time.Duration // of all calls that ended
+}
+
+// oneCrowd measures one size of a crowd, both ways on a node of their own, in rounds that take turns.
+func (b *bench) oneCrowd(ctx context.Context, parent *stage, plan crowdPlan) (result crowdResult, err error) {
+	s := &stage{bench: b, name: parent.name, nodes: parent.nodes}
+	defer func() { parent.nodes, err = s.nodes, errors.Join(err, s.close()) }()
+
+	alone, err := s.callers(ctx, plan)
+	if err != nil {
+		return result, err
+	}
+
+	together, err := s.callers(ctx, plan)
+	if err != nil {
+		return result, err
+	}
+
+	for range plan.rounds {
+		for _, i := range rand.Perm(2) { //nolint:gosec // an order, no secret
+			if i == 0 {
+				t, err := alone.round(ctx, client.QuoteOptions{}, plan.alone)
+				if err != nil {
+					return result, err
+				}
+
+				result.alone = append(result.alone, t)
+
+				continue
+			}
+
+			t, err := together.round(ctx, client.QuoteOptions{AcceptAggregation: true}, plan.together)
+			if err != nil {
+				return result, err
+			}
+
+			result.together = append(result.together, t)
+		}
+	}
+
+	return result, nil
+}
+
+// callers are connected to one node.
+type callers struct {
+	clients []*client.Client
+	delay   time.Duration
+}
+
+// callers starts a node and connects a crowd to it, sixteen at a time: more would be taken for a flood of handshakes.
+func (s *stage) callers(ctx context.Context, plan crowdPlan) (*callers, error) {
+	n, err := s.node(ctx, plan.kind, plan.delay > 0, plan.delay)
+	if err != nil {
+		return nil, err
+	}
+
+	crowd := &callers{delay: plan.delay}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+
+	for i := range plan.callers {
+		c, err := s.caller(n, i)
+		if err != nil {
+			return nil, err
+		}
+
+		crowd.clients = append(crowd.clients, c)
+		group.Go(func() error {
+			_, err := c.Capabilities(groupCtx)
+
+			return err
+		})
+	}
+
+	return crowd, group.Wait()
+}
+
+// answer is one call that ended.
+type answer struct {
+	at, took time.Duration // since the round began; of the call
+	reply    client.Reply
+	options  client.QuoteOptions
+}
+
+// round has the crowd ask for as long as the window. What is asked by then is answered too, unless the callers stand in line one by one: those leave then. Every
+// reply is verified, after the round: the callers' own work shall not be what is measured.
+func (c *callers) round(ctx context.Context, o client.QuoteOptions, window time.Duration) (tally, error) {
+	calls, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	if !o.AcceptAggregation {
+		late := time.AfterFunc(window, cancel)
+		defer late.Stop()
+	}
+
+	var (
+		mu      sync.Mutex
+		answers []answer
+		group   errgroup.Group
+		began   = time.Now()
+	)
+
+	for _, one := range c.clients {
+		group.Go(func() error {
+			for time.Since(began) < window {
+				o := o
+				o.Nonce = newNonce()
+				asked := time.Now()
+
+				reply, err := one.Quote(calls, o)
+				if err != nil && calls.Err() != nil && ctx.Err() == nil {
+					return nil
+				}
+
+				if err != nil {
+					return err
+				}
+
+				mu.Lock()
+				answers = append(answers, answer{time.Since(began), time.Since(asked), reply, o})
+				mu.Unlock()
+			}
+
+			return nil
+		})
+	}
+
+	if err := group.Wait(); err != nil {
+		return tally{}, err
+	}
+
+	// The daemon has done with those who left once somebody who comes now is answered.
+	if _, err := quote(ctx, c.clients[0], client.QuoteOptions{}); err != nil {
+		return tally{}, err
+	}
+
+	if err := checkAll(answers); err != nil {
+		return tally{}, err
+	}
+
+	return count(answers, c.warmUp(window))
+}
+
+// warmUp is how much of a round does not count: until the crowd has found its pace. On a slow TPM it ends in the middle of a quote.
+func (c *callers) warmUp(window time.Duration) time.Duration {
+	if c.delay > 0 {
+		return c.delay * 5 / 2
+	}
+
+	return window / 5
+}
+
+// count takes the rate from the last answer in the warm-up to the last of all.
+func count(answers []answer, warmUp time.Duration) (tally, error) {
+	slices.SortFunc(answers, func(a, b answer) int { return int(a.at - b.at) })
+
+	var t tally
+
+	first := -1
+
+	for i, a := range answers {
+		if a.at <= warmUp {
+			first = i
+
+			continue
+		}
+
+		t.times = append(t.times, a.took)
+	}
+
+	if first < 0 || len(t.times) < 2 {
+		return tally{}, fmt.Errorf("only %d answers in a round", len(answers))
+	}
+
+	t.perSecond = float64(len(t.times)) / (answers[len(answers)-1].at - answers[first].at).Seconds()
+
+	return t, nil
+}
+
+// checkAll runs the verifier on every reply.
+func checkAll(answers []answer) error {
+	var group errgroup.Group
+
+	for part := range slices.Chunk(answers, len(answers)/runtime.GOMAXPROCS(0)+1) {
+		group.Go(func() error {
+			for _, a := range part {
+				if err := checkReply(a.reply, a.options); err != nil {
+					return err
+				}
+			}
+
+			return nil
+		})
+	}
+
+	return group.Wait()
+}
