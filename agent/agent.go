@@ -48,6 +48,8 @@ type Deps struct {
 	TLS *tls.Config
 	// TLSKey, if not nil, is given the server's key in the TPM, for a Config whose tls.key is KeyInTPM. It signs for TLS then.
 	TLSKey *TLSKey
+	// OnStatus, if set, is called with a line that says whether quotes can be made and, if not, why, at the start and whenever that changes.
+	OnStatus func(line string)
 	// Unix takes callers without TLS, whom the kernel tells apart. Nil: nobody.
 	Unix net.Listener
 }
@@ -60,10 +62,11 @@ type Agent struct {
 	health  *health.Server
 	metrics *metrics
 	status  *statusBoard
+	shown   shown
 	guard   *guard
 	servers []listening
-	// stopping is closed when no new work is taken.
-	stopping chan struct{}
+	// running is closed when the agent serves, stopping when no new work is taken.
+	running, stopping chan struct{}
 }
 
 // listening is a gRPC server and where it listens.
@@ -112,9 +115,12 @@ func New(config Config, deps Deps) (*Agent, error) {
 		return nil, err
 	}
 
-	a := &Agent{deps: deps, dir: config.StateDir, health: health.NewServer(), metrics: newMetrics(deps.Registerer), status: newStatusBoard(deps.BootID), stopping: make(chan struct{})}
+	a := &Agent{
+		deps: deps, dir: config.StateDir, health: health.NewServer(), metrics: newMetrics(deps.Registerer), status: newStatusBoard(deps.BootID),
+		running: make(chan struct{}), stopping: make(chan struct{}),
+	}
 	a.tpm = tpm.New(tpm.Options{
-		Open:          deps.OpenTPM,
+		Open:          counted(deps.OpenTPM, a.metrics.failed),
 		Algorithm:     config.TPM.AK.Algorithm,
 		Handle:        tpm2.TPMHandle(config.TPM.AK.Handle),
 		TLSHandle:     config.tlsHandle(),
@@ -125,8 +131,10 @@ func New(config Config, deps Deps) (*Agent, error) {
 		Logger:        deps.Logger,
 		OnRetry:       a.metrics.retried,
 		OnState:       a.stateChanged,
+		OnQueue:       func(waiting int) { a.metrics.queued.Set(float64(waiting)) },
 	})
 	a.stateChanged(a.tpm.State())
+	a.metrics.addGauges(deps.Registerer, config.TPM.Queue, a.tpm)
 
 	if config.TLS.Key == KeyInTPM {
 		if a.deps.TLSKey == nil {
@@ -171,6 +179,8 @@ func (a *Agent) addGuard(config Config) error {
 // addServers puts the services behind each listener.
 func (a *Agent) addServers(config Config) {
 	store := logs.New(config.Logs.options(a.deps.BootID))
+	a.deps.Registerer.MustRegister(newLogCollector(store))
+
 	quotes := &quoteService{
 		tpm:       a.tpm,
 		logs:      store,
@@ -234,15 +244,9 @@ func (a *Agent) Reload(config Config) error {
 	return a.guard.audit.reopen()
 }
 
-// Ready says why quotes can't be made now; nil if they can.
-func (a *Agent) Ready() error {
-	return a.tpm.State().Err
-}
-
-// Hung is nil unless one command has stayed in the TPM beyond three times what a TPM that works takes at most: 10 s, for making a key 120 s. A busy TPM is not hung, however many wait
-// for it; nor is one that can't be reached. It never waits. This is what a watchdog should ask: a TPM that nobody uses is checked by the agent itself, every 30 s.
-func (a *Agent) Hung() error {
-	return a.tpm.Hung()
+// Running is closed once Run has the state folder for itself and serves. The TPM may not be there yet.
+func (a *Agent) Running() <-chan struct{} {
+	return a.running
 }
 
 // Run serves until ctx ends. Calls under way are then finished, for up to ten seconds. It returns nil after an orderly end, with the listeners closed, and
@@ -253,6 +257,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.guard.audit.close(), unlock()) }()
+
+	close(a.running)
 
 	// The TPM is needed for as long as calls are drained.
 	tpmCtx, releaseTPM := context.WithCancel(context.WithoutCancel(ctx))
@@ -275,6 +281,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 
 	group.Go(func() error {
 		a.recheckNowAndThen(groupCtx)
+
+		return nil
+	})
+	group.Go(func() error {
+		a.watchHealth(groupCtx)
 
 		return nil
 	})
@@ -320,23 +331,6 @@ func (a *Agent) drain() {
 
 	for _, server := range a.servers {
 		server.GracefulStop()
-	}
-}
-
-// stateChanged tells everybody who asks for the agent's health.
-func (a *Agent) stateChanged(state tpm.State) {
-	serving := healthv1.HealthCheckResponse_SERVING
-	if state.Err != nil {
-		serving = healthv1.HealthCheckResponse_NOT_SERVING
-	}
-
-	a.health.SetServingStatus("", serving)
-	a.health.SetServingStatus(agentv1.QuoteService_ServiceDesc.ServiceName, serving)
-	a.metrics.setState(state)
-	a.status.tpmChanged(state)
-
-	if a.deps.TLSKey != nil {
-		a.deps.TLSKey.stateChanged(state)
 	}
 }
 

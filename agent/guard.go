@@ -89,6 +89,10 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	})
 	c.took, c.timing = time.Since(started), *timing
 
+	if info.FullMethod == agentv1.QuoteService_Quote_FullMethodName {
+		g.metrics.quoted(c.err, c.took, c.timing)
+	}
+
 	g.audit.called(c)
 
 	return c.response, c.err

@@ -1,95 +1,185 @@
 package agent
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/trustpool/trustpool/agent/internal/tpm"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 )
 
-// metrics are what the agent counts. Label values come from closed sets: reasons of refusal and TPM response codes that are retried.
+// metrics are what the agent counts. Label values come from closed sets (labels.go), and all that can be counted is there from the start, as 0: a rate that begins with the first
+// failure would miss it. Nothing is counted per caller.
 type metrics struct {
 	quotes  *prometheus.CounterVec
-	seconds prometheus.Histogram
+	seconds *prometheus.HistogramVec
+	denials *prometheus.CounterVec
+	lost    prometheus.Counter
+	panics  prometheus.Counter
+
+	errors  *prometheus.CounterVec
 	retries *prometheus.CounterVec
+	queued  prometheus.Gauge
+
 	ready   prometheus.Gauge
 	akState *prometheus.GaugeVec
+	launch  *prometheus.GaugeVec
+	events  *prometheus.CounterVec
 	// transient and notAfter are of the AK in use.
 	transient prometheus.Gauge
 	notAfter  prometheus.Gauge
-	denials   *prometheus.CounterVec
-	lost      prometheus.Counter
-	panics    prometheus.Counter
 }
 
+// prefix is that of all the agent's metrics.
+const prefix = "trustpool_agent_"
+
 func newMetrics(registerer prometheus.Registerer) *metrics {
-	m := &metrics{
-		quotes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "trustpool_agent_quotes_total",
-			Help: "Calls of Quote by result: ok, or the reason of the refusal.",
-		}, []string{"result"}),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "trustpool_agent_quote_duration_seconds",
-			Help:    "How long calls of Quote took that were not refused, from request to reply.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}),
-		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "trustpool_agent_tpm_retries_total",
-			Help: "TPM commands that were repeated because the TPM asked for it, by response code.",
-		}, []string{"code"}),
-		ready: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "trustpool_agent_ready",
-			Help: "1 if quotes can be made now, else 0.",
-		}),
-	}
-	m.akState = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "trustpool_agent_ak_state",
-		Help: "1 for the state that the attestation key is in, 0 for the others; the states are those of AkState in the contract.",
-	}, []string{"state"})
-	m.transient = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "trustpool_agent_ak_transient",
-		Help: "1 if the attestation key could not be kept at its persistent handle, so that each quote costs more, else 0.",
-	})
-	m.notAfter = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "trustpool_agent_ak_certificate_not_after_seconds",
-		Help: "When the attestation key's certificate ends, in seconds since 1970; 0 if there is none.",
-	})
-	registerer.MustRegister(m.akState, m.transient, m.notAfter)
-	m.denials = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "trustpool_agent_denials_total",
-		Help: "Connections and calls that were not let in, by reason: connections, connections_per_address, connections_arriving, handshake, certificate, no_rule, " +
-			"no_longer, role_missing, rate_limited, too_many_calls.",
-	}, []string{"reason"})
-	m.lost = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "trustpool_agent_audit_failures_total",
-		Help: "Lines that could not be written to the audit file.",
-	})
-	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "trustpool_agent_panics_total",
-		Help: "Calls and handshakes at which the agent failed by a mistake of its own; the log has the stack of each.",
-	})
-	registerer.MustRegister(m.quotes, m.seconds, m.retries, m.ready, m.denials, m.lost, m.panics)
+	m := &metrics{}
+	factory := promauto.With(registerer)
+
+	m.addCalls(factory)
+	m.addTPM(factory)
+	m.addState(factory)
+
+	// The process collector's start time needs all of /proc, which a hardened unit does not have.
+	factory.NewGauge(prometheus.GaugeOpts{Name: prefix + "start_time_seconds", Help: "When the agent was started, in Unix time."}).
+		Set(float64(time.Now().Unix()))
 
 	return m
 }
 
-// quoted counts one call.
-func (m *metrics) quoted(result string, took time.Duration) {
-	m.quotes.WithLabelValues(result).Inc()
-
-	if result == "ok" {
-		m.seconds.Observe(took.Seconds())
+// addCalls adds what tells of callers and of the agent's own files.
+func (m *metrics) addCalls(factory promauto.Factory) {
+	m.quotes = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: prefix + "quotes_total",
+		Help: "Calls of Quote that were let in, by result (ok; refused: the caller's doing; failed: the node's) and reason (that of the reply, none if it is ok).",
+	}, []string{"result", "reason"})
+	for _, reason := range quoteReasons() {
+		m.quotes.WithLabelValues(resultFor(reason), reason)
 	}
+
+	m.seconds = factory.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    prefix + "quote_duration_seconds",
+		Help:    "How long quotes took that were given, by stage: queue (waiting for the TPM), tpm (having it), total (from request to reply).",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"stage"})
+	for _, stage := range []string{stageQueue, stageTPM, stageTotal} {
+		m.seconds.WithLabelValues(stage)
+	}
+
+	m.denials = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: prefix + "denials_total",
+		Help: "Connections and calls that were not let in, by reason.",
+	}, []string{"reason"})
+	for _, reason := range denialReasons() {
+		m.denials.WithLabelValues(reason)
+	}
+
+	m.lost = factory.NewCounter(prometheus.CounterOpts{
+		Name: prefix + "audit_failures_total",
+		Help: "Lines that could not be written to the audit file.",
+	})
+	m.panics = factory.NewCounter(prometheus.CounterOpts{
+		Name: prefix + "panics_total",
+		Help: "Calls and handshakes at which the agent failed by a mistake of its own; the log has the stack of each.",
+	})
 }
 
-// retried counts one repeated command.
+// addTPM adds what tells of the TPM itself.
+func (m *metrics) addTPM(factory promauto.Factory) {
+	m.errors = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: prefix + "tpm_errors_total",
+		Help: "TPM commands that were not carried out, by the name of the response code in small letters, other, or unreachable if there was no response.",
+	}, []string{"code"})
+	m.retries = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: prefix + "tpm_retries_total",
+		Help: "TPM commands that were repeated because the TPM asked for it, by the name of the response code in small letters.",
+	}, []string{"code"})
+
+	m.queued = factory.NewGauge(prometheus.GaugeOpts{Name: prefix + "tpm_queue_length", Help: "How many callers wait for the TPM now."})
+
+	for _, code := range tpmCodes() {
+		m.errors.WithLabelValues(codeName(code))
+	}
+
+	for _, code := range retriedCodes() {
+		m.retries.WithLabelValues(codeName(code))
+	}
+
+	m.errors.WithLabelValues(codeOther)
+	m.errors.WithLabelValues(codeUnreachable)
+}
+
+// addState adds what tells whether the node can be attested, and what as.
+func (m *metrics) addState(factory promauto.Factory) {
+	m.ready = factory.NewGauge(prometheus.GaugeOpts{Name: prefix + "ready", Help: "1 if quotes can be made now, else 0."})
+	m.akState = factory.NewGaugeVec(prometheus.GaugeOpts{
+		Name: prefix + "ak_state",
+		Help: "1 for the state that the attestation key is in, 0 for the others; the states are those of AkState in the contract.",
+	}, []string{"state"})
+	m.launch = factory.NewGaugeVec(prometheus.GaugeOpts{
+		Name: prefix + "launch_state",
+		Help: "1 for what the last quote of PCR 17 said of the measured launch, 0 for the rest; the states are those of LaunchStatus in the contract, unknown before that quote.",
+	}, []string{"state"})
+	m.events = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: prefix + "ak_events_total",
+		Help: "What befell the attestation key: tpm_cleared, tpm_replaced, ak_rotation, ak_certificate.",
+	}, []string{"event"})
+	m.transient = factory.NewGauge(prometheus.GaugeOpts{
+		Name: prefix + "ak_transient",
+		Help: "1 if the attestation key could not be kept at its persistent handle, so that each quote costs more, else 0.",
+	})
+	m.notAfter = factory.NewGauge(prometheus.GaugeOpts{
+		Name: prefix + "ak_certificate_not_after_timestamp_seconds",
+		Help: "When the attestation key's certificate ends, in Unix time; 0 if there is none.",
+	})
+
+	for _, event := range akEvents() {
+		m.events.WithLabelValues(event)
+	}
+
+	m.setLaunch(agentv1.LaunchStatus_LAUNCH_STATUS_UNSPECIFIED)
+}
+
+// addGauges adds what is looked up when somebody asks.
+func (m *metrics) addGauges(registerer prometheus.Registerer, capacity int, owner *tpm.TPM) {
+	factory := promauto.With(registerer)
+	factory.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: prefix + "tpm_hung",
+		Help: "1 if a command has been in the TPM for so long that only a restart can help, else 0.",
+	}, func() float64 { return oneIf(owner.Hung() != nil) })
+	factory.NewGauge(prometheus.GaugeOpts{
+		Name: prefix + "tpm_queue_capacity",
+		Help: "How many callers may wait for the TPM; more are told to come again.",
+	}).Set(float64(capacity))
+}
+
+// quoted counts a call that had come in.
+func (m *metrics) quoted(err error, took time.Duration, timing tpm.Timing) {
+	if err != nil {
+		reason := resultOf(err)
+		m.quotes.WithLabelValues(resultFor(reason), reason).Inc()
+
+		return
+	}
+
+	m.quotes.WithLabelValues(resultOK, reasonNone).Inc()
+	m.seconds.WithLabelValues(stageQueue).Observe(timing.Queue.Seconds())
+	m.seconds.WithLabelValues(stageTPM).Observe(timing.TPM.Seconds())
+	m.seconds.WithLabelValues(stageTotal).Observe(took.Seconds())
+}
+
+// failed counts a TPM command that was not carried out.
+func (m *metrics) failed(err error) {
+	m.errors.WithLabelValues(codeLabel(err)).Inc()
+}
+
+// retried counts a repeated TPM command.
 func (m *metrics) retried(code tpm2.TPMRC) {
-	m.retries.WithLabelValues(fmt.Sprintf("0x%03x", uint32(code))).Inc()
+	m.retries.WithLabelValues(codeName(code)).Inc()
 }
 
 // denied counts somebody who was not let in, or a call that was not made.
@@ -99,18 +189,32 @@ func (m *metrics) denied(reason string) {
 
 // setState shows what became of the attestation key.
 func (m *metrics) setState(state tpm.State) {
-	m.ready.Set(oneIf(state.Err == nil))
+	now := akStateName(akState(state))
+	for _, name := range akStates() {
+		m.akState.WithLabelValues(name).Set(oneIf(name == now))
+	}
 
-	now := akState(state)
-	for number, name := range agentv1.AkState_name {
-		if number != int32(agentv1.AkState_AK_STATE_UNSPECIFIED) {
-			m.akState.WithLabelValues(strings.ToLower(strings.TrimPrefix(name, "AK_STATE_"))).Set(oneIf(number == int32(now)))
-		}
+	if state.Event != tpm.EventNone {
+		m.events.WithLabelValues(eventName(state.Event)).Inc()
 	}
 
 	if state.Err == nil {
 		m.transient.Set(oneIf(state.AK.Transient))
 		m.notAfter.Set(float64(notAfter(state.AK)))
+	}
+}
+
+// launched shows what a quote said of the launch, if it said something.
+func (m *metrics) launched(status agentv1.LaunchStatus) {
+	if status != agentv1.LaunchStatus_LAUNCH_STATUS_UNSPECIFIED {
+		m.setLaunch(status)
+	}
+}
+
+func (m *metrics) setLaunch(status agentv1.LaunchStatus) {
+	now := launchName(status)
+	for _, name := range launchStates() {
+		m.launch.WithLabelValues(name).Set(oneIf(name == now))
 	}
 }
 

@@ -5,10 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"strings"
-	"time"
-
-	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/agent/internal/logs"
 	"github.com/trustpool/trustpool/agent/internal/tpm"
@@ -39,15 +35,10 @@ type quoteRequest struct {
 
 // Quote implements the RPC of that name.
 func (s *quoteService) Quote(ctx context.Context, request *agentv1.QuoteRequest) (*agentv1.QuoteResponse, error) {
-	started := time.Now()
 	response, err := s.quote(ctx, request)
-	took := time.Since(started)
-
 	if err != nil {
 		err = edgeError(err)
 	}
-
-	s.metrics.quoted(resultOf(err), took)
 
 	return response, err
 }
@@ -73,6 +64,7 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 
 	launch := readLaunch(quote.Banks, host, snapshots)
 	s.status.launched(launch.status)
+	s.metrics.launched(launch.status)
 
 	return &agentv1.QuoteResponse{
 		Quoted:         quote.Quoted,
@@ -221,19 +213,6 @@ func unlessKnown(certificate, knownDigest []byte) []byte {
 	}
 
 	return certificate
-}
-
-// resultOf returns the metric label for the outcome of a call.
-func resultOf(err error) string {
-	if err == nil {
-		return "ok"
-	}
-
-	if r, ok := err.(*refusal); ok { //nolint:errorlint // edgeError returns it unwrapped
-		return strings.ToLower(reasonName(r.reason))
-	}
-
-	return strings.ToLower(status.Code(err).String())
 }
 
 func pcrBanks(banks []tpm.Bank) []*agentv1.PcrBank {

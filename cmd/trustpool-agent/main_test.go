@@ -152,8 +152,15 @@ func (s *transcript) wait(t *testing.T, words ...string) string {
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 
+	return launchWith(t, nil, args...)
+}
+
+// launchWith starts the real command with more in its environment.
+func launchWith(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+
 	p := &process{Cmd: exec.Command(os.Args[0], args...)}
-	p.Env = append(os.Environ(), asAgent+"=1", "GORACE="+noLinger)
+	p.Env = append(append(os.Environ(), asAgent+"=1", "GORACE="+noLinger), env...)
 	p.Stderr = &p.stderr
 	start(t, p)
 

@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trustpool/trustpool/agent"
@@ -112,10 +111,10 @@ type service struct {
 	deps   agent.Deps
 	// listening, if not nil, is called once callers can come in.
 	listening func(address string) error
-	// tls and reload, if not nil, follow files that change; reloadFailures counts configs that can't be used.
-	tls            *daemon.TLS
-	reload         func() (agent.Config, error)
-	reloadFailures prometheus.Counter
+	// tls and reload, if not nil, follow files that change; reloads counts how often.
+	tls     *daemon.TLS
+	reload  func() (agent.Config, error)
+	reloads reloads
 	// given are sockets that systemd opened.
 	given listeners
 }
@@ -132,16 +131,15 @@ func (s service) run(ctx context.Context) error {
 	s.deps.Registerer, s.deps.Version = registry, daemon.Version()
 	s.deps.TCP, s.deps.Unix = listeners.tcp, listeners.unix
 
-	s.reloadFailures = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "trustpool_agent_config_reload_failures_total",
-		Help: "How often SIGHUP found a config that can't be used, so that the last good one stayed.",
-	})
-	registry.MustRegister(s.reloadFailures)
+	s.reloads = newReloads(registry)
 
 	if s.tls != nil {
 		s.deps.TLS = s.tls.Config()
 		s.tls.Register(registry, "trustpool_agent")
 	}
+
+	supervisor := newSupervisor(s.deps.Logger)
+	s.deps.OnStatus = supervisor.status
 
 	node, err := agent.New(s.config, s.deps)
 	if err != nil {
@@ -155,17 +153,27 @@ func (s service) run(ctx context.Context) error {
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return node.Run(ctx) })
+	stopped := make(chan struct{})
+
+	group.Go(func() error {
+		defer close(stopped)
+
+		return node.Run(ctx)
+	})
+	group.Go(func() error {
+		supervisor.run(ctx, stopped, node)
+
+		return nil
+	})
 
 	if listeners.admin != nil {
-		group.Go(func() error { return daemon.ServeAdmin(ctx, listeners.admin, registry, node.Ready, s.deps.Logger) })
+		admin := daemon.Admin{Registry: registry, Healthy: node.Hung, Ready: node.Ready, Logger: s.deps.Logger}
+		group.Go(func() error { return admin.Serve(ctx, listeners.admin) })
 	}
 
 	if s.reload != nil {
 		s.follow(ctx, group, node)
 	}
-
-	notify(systemd.SdNotifyReady)
 
 	return group.Wait()
 }
@@ -231,19 +239,20 @@ func (s service) rereadAll(node *agent.Agent) {
 
 	config, err := s.reload()
 	if err != nil {
-		s.reloadFailures.Inc()
+		s.reloads.failed()
 		s.deps.Logger.Error("the config can't be used, the last good one stays", "error", err)
 
 		return
 	}
 
 	if err := node.Reload(config); err != nil {
-		s.reloadFailures.Inc()
+		s.reloads.failed()
 		s.deps.Logger.Error("the config's rules are taken over, but not its audit file: the old one is written on", "error", err)
 
 		return
 	}
 
+	s.reloads.done()
 	s.deps.Logger.Info("config reloaded")
 }
 

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,32 +21,43 @@ func NewRegistry(name string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        name + "_build_info",
-		Help:        "Always 1; the version is a label.",
-		ConstLabels: prometheus.Labels{"version": Version()},
+		Help:        "Always 1; the version of the program and of Go are labels.",
+		ConstLabels: prometheus.Labels{"version": Version(), "goversion": runtime.Version()},
 	}, func() float64 { return 1 })
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info)
 
 	return registry
 }
 
-// ServeAdmin serves /metrics, /healthz (the process answers) and /readyz (ready returns nil) without TLS until ctx ends. It is for loopback or a
-// guarded network: it tells no secrets, and it changes nothing.
-func ServeAdmin(ctx context.Context, listener net.Listener, registry *prometheus.Registry, ready func() error, logger *slog.Logger) error {
+// Admin is what a daemon shows to its operator.
+type Admin struct {
+	// Registry has the metrics.
+	Registry *prometheus.Registry
+	// Healthy says why the process should be restarted; nil if it need not be.
+	Healthy func() error
+	// Ready says why the daemon can't do now what it is for; nil if it can.
+	Ready  func() error
+	Logger *slog.Logger
+}
+
+// Serve serves /metrics, /healthz (Healthy returns nil) and /readyz (Ready does), each with the reason in its body if not, without TLS until ctx ends; on a loopback
+// address /debug/pprof as well. It is for loopback or a guarded network: it tells no secrets, and it changes nothing.
+func (a Admin) Serve(ctx context.Context, listener net.Listener) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry}))
+	mux.HandleFunc("GET /healthz", answer(a.Healthy))
+	mux.HandleFunc("GET /readyz", answer(a.Ready))
 
-			return
-		}
+	if isLoopback(listener.Addr()) {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 
-		fmt.Fprintln(w, "ok")
-	})
-
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	logger.Info("serving metrics", "address", listener.Addr().String())
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	a.Logger.Info("serving metrics", "address", listener.Addr().String())
 
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -54,4 +67,23 @@ func ServeAdmin(ctx context.Context, listener net.Listener, registry *prometheus
 	}
 
 	return nil
+}
+
+// answer says ok, or why not.
+func answer(wrong func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := wrong(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+
+			return
+		}
+
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+func isLoopback(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+
+	return ok && tcp.IP.IsLoopback()
 }

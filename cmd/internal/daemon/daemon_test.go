@@ -91,14 +91,16 @@ func TestTheAdminListenerTellsTheTruth(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	ready := make(chan error, 1)
+	ready, healthy := make(chan error, 1), make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
-	registry := daemon.NewRegistry("test")
 
-	go func() {
-		done <- daemon.ServeAdmin(ctx, listener, registry, func() error { return <-ready }, slog.New(slog.DiscardHandler))
-	}()
+	admin := daemon.Admin{
+		Registry: daemon.NewRegistry("test"), Logger: slog.New(slog.DiscardHandler),
+		Ready: func() error { return <-ready }, Healthy: func() error { return <-healthy },
+	}
+
+	go func() { done <- admin.Serve(ctx, listener) }()
 
 	get := func(path string) (int, string) {
 		response, err := http.Get("http://" + listener.Addr().String() + path)
@@ -125,11 +127,23 @@ func TestTheAdminListenerTellsTheTruth(t *testing.T) {
 		t.Errorf("/readyz: %d", code)
 	}
 
+	healthy <- errors.New("hung")
+
+	if code, body := get("/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "hung") {
+		t.Errorf("/healthz: %d %q", code, body)
+	}
+
+	healthy <- nil
+
 	if code, _ := get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d", code)
 	}
 
-	if _, body := get("/metrics"); !strings.Contains(body, `test_build_info{version="devel"} 1`) {
+	if code, _ := get("/debug/pprof/heap"); code != http.StatusOK {
+		t.Errorf("/debug/pprof/heap: %d", code)
+	}
+
+	if _, body := get("/metrics"); !strings.Contains(body, `version="devel"} 1`) {
 		t.Error("/metrics has no build info")
 	}
 

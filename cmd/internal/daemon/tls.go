@@ -20,6 +20,7 @@ type TLS struct {
 	logger  *slog.Logger
 	present atomic.Pointer[material]
 
+	reloads  atomic.Uint64
 	failures atomic.Uint64
 	lastGood atomic.Int64 // when files were last found good, in Unix seconds
 
@@ -125,6 +126,7 @@ func (t *TLS) reload(again bool) error {
 	}
 
 	t.present.Store(m)
+	t.reloads.Add(1)
 	t.logger.Info("TLS files reloaded", "not_after", m.certificate.NotAfter)
 	t.warn(m)
 	t.changed()
@@ -147,6 +149,10 @@ func (t *TLS) warn(m *material) {
 func (t *TLS) Register(registerer prometheus.Registerer, name string) {
 	registerer.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: name + "_tls_reloads_total",
+			Help: "How often changed TLS files were taken over.",
+		}, func() float64 { return float64(t.reloads.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: name + "_tls_reload_failures_total",
 			Help: "How often TLS files were found that can't be used, so that the last good ones stayed.",
 		}, func() float64 { return float64(t.failures.Load()) }),
@@ -158,6 +164,10 @@ func (t *TLS) Register(registerer prometheus.Registerer, name string) {
 			Name: name + "_tls_certificate_not_after_timestamp_seconds",
 			Help: "When the server's certificate ends, in Unix time.",
 		}, func() float64 { return float64(t.present.Load().certificate.NotAfter.Unix()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: name + "_tls_client_ca_not_after_timestamp_seconds",
+			Help: "When the first of the authorities that sign clients' certificates ends, in Unix time.",
+		}, func() float64 { return float64(t.present.Load().authoritiesEnd.Unix()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: name + "_tls_crl_next_update_timestamp_seconds",
 			Help: "When the first of the CRLs is outdated, in Unix time; 0 if there is none.",

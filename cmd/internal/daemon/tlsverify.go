@@ -18,8 +18,10 @@ type material struct {
 	pair        tls.Certificate
 	certificate *x509.Certificate // the server's own
 	authorities *x509.CertPool
-	revoked     revocations
-	known       verified
+	// authoritiesEnd is when the first of them ends.
+	authoritiesEnd time.Time
+	revoked        revocations
+	known          verified
 }
 
 // verify checks a client's chain, leaf first.
