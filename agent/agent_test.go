@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -312,45 +311,6 @@ func TestTheLongestNonceIsSigned(t *testing.T) {
 	request := goodRequest()
 	request.Nonce = bytes.Repeat([]byte{0x7B}, maxNonce(t, client))
 	mustQuote(t, client, request)
-}
-
-func TestStrangersAreRefused(t *testing.T) {
-	t.Parallel()
-
-	n := startNode(t, tpmsim.Trusted)
-	foreign, err := pki.New("foreign")
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	unknownCA, err := foreign.Issue(pki.Leaf{DNSNames: []string{rawer}, Client: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	expired := n.issue(t, pki.Leaf{
-		DNSNames: []string{rawer}, Client: true,
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
-	})
-	serverOnly := n.issue(t, pki.Leaf{DNSNames: []string{rawer}, Server: true})
-	nobody := n.issue(t, pki.Leaf{DNSNames: []string{"nobody.example"}, Client: true})
-
-	for name, certificates := range map[string][]tls.Certificate{
-		"no certificate":               nil,
-		"certificate of another CA":    {unknownCA.Certificate},
-		"expired certificate":          {expired.Certificate},
-		"certificate for servers only": {serverOnly.Certificate},
-		"certificate without a rule":   {nobody.Certificate},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := n.with(t, certificates...).Quote(t.Context(), goodRequest())
-			if status.Code(err) != codes.Unavailable {
-				t.Errorf("got %v, want a failed handshake", err)
-			}
-
-			mustQuote(t, n.as(t, rawer), goodRequest())
-		})
-	}
 }
 
 func TestRolesAreNeeded(t *testing.T) {

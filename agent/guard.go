@@ -196,6 +196,9 @@ func (g *guard) arrived(conn net.Conn, info credentials.AuthInfo) error {
 	return err
 }
 
+// noCertificate is what crypto/tls says, without a type of its own, of a client that shows no certificate.
+const noCertificate = "tls: client didn't provide a certificate"
+
 // notLetIn counts somebody who was not let in, and writes it down unless nobody was there: port scanners and load balancers only knock.
 func (g *guard) notLetIn(conn net.Conn, err error) {
 	var (
@@ -218,6 +221,9 @@ func (g *guard) notLetIn(conn net.Conn, err error) {
 	case errors.As(err, &certificate):
 		g.metrics.denied("certificate")
 		g.audit.stranger("", conn.RemoteAddr().String(), err)
+	case err.Error() == noCertificate:
+		g.metrics.denied("certificate")
+		g.audit.stranger("", conn.RemoteAddr().String(), errors.New("it showed no certificate: many clients keep theirs back if no authority in tls.client_ca signed it"))
 	default:
 		g.metrics.denied("handshake")
 	}
