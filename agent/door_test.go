@@ -174,6 +174,61 @@ func TestARuleThatIsTakenAwayEndsWhatItAllowed(t *testing.T) {
 	mustQuote(t, kept, goodRequest()) // by the new rule, on the connection it had
 }
 
+func TestARoleThatIsTakenAwayEndsItsStreams(t *testing.T) {
+	t.Parallel()
+
+	n := startNode(t, tpmsim.NoLaunch)
+	client := n.as(t, rawer)
+
+	watch, err := client.WatchStatus(t.Context(), &agentv1.WatchStatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+
+	config := n.config
+	config.Clients = []agent.ClientRule{{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw, agent.RoleObserve}}}
+
+	if err := n.agent.Reload(config); err != nil {
+		t.Fatal(err)
+	}
+
+	n.status(t, watch) // other roles are not its business
+
+	config.Clients = []agent.ClientRule{{SAN: []string{"dns:" + rawer}, Roles: []agent.Role{agent.RoleQuote, agent.RoleRaw}}}
+
+	if err := n.agent.Reload(config); err != nil {
+		t.Fatal(err)
+	}
+
+	for err == nil {
+		_, err = watch.Recv()
+	}
+
+	wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+	mustQuote(t, client, goodRequest()) // on the connection it had
+
+	if got := testutil.ToFloat64(counter(t, n, "no_longer")); got != 1 {
+		t.Errorf("%v denials were counted", got)
+	}
+}
+
+// status makes the status change, and takes it from a stream that watches.
+func (n *node) status(t *testing.T, watch grpc.ServerStreamingClient[agentv1.WatchStatusResponse]) {
+	t.Helper()
+
+	if _, err := agentv1.NewEnrollmentServiceClient(n.local(t)).RotateAK(t.Context(), &agentv1.RotateAKRequest{}); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := watch.Recv(); err != nil {
+		t.Fatalf("the stream ended with %v", err)
+	}
+}
+
 func TestPCRsAreARightOfTheRuleThatNamesThem(t *testing.T) {
 	t.Parallel()
 

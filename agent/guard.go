@@ -31,6 +31,7 @@ type guard struct {
 	// sendTimeout is how long a piece of a reply may wait for its reader.
 	sendTimeout time.Duration
 	gates       []*gate
+	streams     streams
 }
 
 // admit decides whether a call may be made now. If so, leave has to be called at its end.
@@ -98,12 +99,17 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	return c.response, c.err
 }
 
-// stream guards calls with many replies. They end when the agent does: those who watch would otherwise hold it up for as long as they like.
+// stream guards calls with many replies. They end when their caller may not have them any more, and when the agent ends: those who watch would otherwise hold it up for as long
+// as they like.
 func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	id := newRequestID()
 	stream.SetTrailer(metadata.Pairs(RequestIDKey, id))
 
-	caller, leave, err := g.admit(stream.Context(), info.FullMethod)
+	// Before it is decided: whoever changes the rules meanwhile finds it here.
+	ctx, end := g.streams.begin(stream.Context(), info.FullMethod)
+	defer end()
+
+	caller, leave, err := g.admit(ctx, info.FullMethod)
 	if err != nil {
 		g.deny(call{id: id, method: info.FullMethod, caller: caller}, err)
 
@@ -111,7 +117,7 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 	}
 	defer leave()
 
-	ctx, cancel := context.WithCancelCause(context.WithValue(stream.Context(), callerKey{}, caller))
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, callerKey{}, caller))
 	defer cancel(nil)
 
 	done := make(chan struct{})
@@ -124,14 +130,16 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 
 	select {
 	case <-done:
-		return err
 	case <-g.stopping:
-		end := refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
-		cancel(end)
-		<-done // whatever it says now, it says because of us
-
-		return end
+		cancel(refuse(agentv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN))
+		<-done
 	}
+
+	if refused := endedBy(ctx); refused != nil {
+		return refused // whatever it says itself, it says because of us
+	}
+
+	return err
 }
 
 // deny counts a call that did not get to its service, and writes it down.
@@ -154,6 +162,10 @@ func (s guardedStream) Context() context.Context { return s.ctx }
 
 // SendMsg implements grpc.ServerStream. It waits for the reader's flow control, which no context of ours ends: only the end of the connection does.
 func (s guardedStream) SendMsg(message any) error {
+	if refused := endedBy(s.ctx); refused != nil {
+		return refused
+	}
+
 	if conn := connOf(s.ctx); conn != nil {
 		late := time.AfterFunc(s.timeout, func() { _ = conn.Close() })
 		defer late.Stop()
@@ -229,7 +241,7 @@ func (g *guard) notLetIn(conn net.Conn, err error) {
 	}
 }
 
-// recheck closes the connections of those who would not be let in now.
+// recheck closes the connections of those who would not be let in now, and ends streams that their callers may not have any more.
 func (g *guard) recheck() {
 	for _, gate := range g.gates {
 		for _, visitor := range gate.inside() {
@@ -243,6 +255,8 @@ func (g *guard) recheck() {
 			_ = visitor.conn.Close() // that is the point
 		}
 	}
+
+	g.recheckStreams()
 }
 
 // tlsTransport is gRPC's, with the guard beside it.
