@@ -74,6 +74,27 @@ func (e *exam) checkAggregation() error {
 	return nil
 }
 
+// aggregationRemark says that a quote which passed was not signed for the caller alone.
+func (e *exam) aggregationRemark() error {
+	if e.ev.Aggregation == nil {
+		return nil
+	}
+	aggregated := Aggregated{Index: e.ev.Aggregation.Index, Size: e.ev.Aggregation.Size}
+	return remark{Passed, "the nonce that was asked with is signed, " + aggregated.String()}
+}
+
+// String says it in words: "together with 12 others".
+func (a Aggregated) String() string {
+	switch a.Size {
+	case 1:
+		return "alone, in an aggregate of one"
+	case 2:
+		return "together with 1 other"
+	default:
+		return fmt.Sprintf("together with %d others", a.Size-1)
+	}
+}
+
 // extraData returns what is signed for a tree that holds the BOUND value. Salt, Size and Index were checked before.
 func (a *Aggregation) extraData(bound []byte) ([]byte, error) {
 	root, err := a.root(hash([]byte{leafPrefix}, a.Salt, bound))

@@ -125,6 +125,18 @@ func TestAQuoteSignedTogetherWithOthersIsTrusted(t *testing.T) {
 		if r.Verdict != verifier.Trusted || r.Aggregated == nil || *r.Aggregated != want {
 			t.Errorf("%v: %+v\n%s", at, r.Aggregated, r.Explain())
 		}
+		if said := r.Check(verifier.CheckNonce).Detail; said != "the nonce that was asked with is signed, "+want.String() {
+			t.Errorf("%v: %s", at, said)
+		}
+	}
+}
+
+func TestHowManyWereSignedTogetherIsToldInWords(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[uint32]string{1: "alone, in an aggregate of one", 2: "together with 1 other", 13: "together with 12 others"} {
+		if got := (verifier.Aggregated{Size: size}).String(); got != want {
+			t.Errorf("%d: %s", size, got)
+		}
 	}
 }
 

@@ -255,9 +255,11 @@ func (e *exam) checkNonce() error {
 		}
 	}
 	if len(e.ev.Nonce) > 0 {
-		return e.compareNonce(e.ev.Nonce, "another nonce was signed than the one that the evidence names")
+		if err := e.compareNonce(e.ev.Nonce, "another nonce was signed than the one that the evidence names"); err != nil {
+			return err
+		}
 	}
-	return nil
+	return e.aggregationRemark()
 }
 
 // compareNonce wants extraData to be what this nonce gives in the policy's bind mode. The detail is for mode raw.

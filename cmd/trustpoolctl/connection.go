@@ -30,6 +30,7 @@ type connection struct {
 	serverName string
 	timeout    time.Duration
 	raw        bool
+	alone      bool
 }
 
 func (c *connection) register(cmd *cobra.Command) {
@@ -43,9 +44,10 @@ func (c *connection) register(cmd *cobra.Command) {
 	flags.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for the node")
 }
 
-// registerRaw is for commands that ask for a quote.
-func (c *connection) registerRaw(cmd *cobra.Command) {
+// registerQuote is for commands that ask for a quote.
+func (c *connection) registerQuote(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.raw, "raw", false, "have the bare nonce signed, not bound to the TLS connection: for unix sockets, and tools that need it")
+	cmd.Flags().BoolVar(&c.alone, "no-aggregation", false, "refuse a quote that was signed together with those of others who asked at the same time")
 }
 
 // bindMode is what the flags ask for.
@@ -77,7 +79,7 @@ func (c *connection) challenge(ctx context.Context, nonce []byte, selection []ve
 	progress := newProgress(out)
 	defer progress.clear()
 	return agent.Quote(ctx, client.QuoteOptions{
-		Nonce: nonce, Raw: c.raw, Selection: selection, WantLogs: capabilities.GetLogSources(), Progress: progress.show,
+		Nonce: nonce, Raw: c.raw, AcceptAggregation: !c.alone, Selection: selection, WantLogs: capabilities.GetLogSources(), Progress: progress.show,
 	})
 }
 

@@ -101,11 +101,8 @@ func enroll(ctx context.Context, flags enrollFlags, out *output) error {
 		return err
 	})
 	if errors.Is(err, client.ErrMalformed) {
-		view := &enrollView{Name: flags.name, Address: flags.address, Unread: err.Error(), Enrollment: &verifier.Enrollment{Checks: []verifier.Check{}}}
-		if err := out.print(view, view.text); err != nil {
-			return err
-		}
-		return exitError{exitRefused}
+		view := newUnreadEnrollView(flags.name, flags.address, err)
+		return out.refuse(view, view.text)
 	}
 	if err != nil {
 		return fmt.Errorf("could not enrol: %w", err)
@@ -130,13 +127,10 @@ func (f *enrollFlags) tell(run enrolment, out *output) error {
 		return (&output{stdout: out.stdout, json: true}).print(request, nil)
 	}
 
-	if err := out.print(view, view.text); err != nil {
-		return err
-	}
 	if !view.Enrolled {
-		return exitError{exitRefused}
+		return out.refuse(view, view.text)
 	}
-	return nil
+	return out.print(view, view.text)
 }
 
 // enrolment is one run of enroll: what was asked with, what was answered, and what came out. The record is empty unless the node was enrolled.

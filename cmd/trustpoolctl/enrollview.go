@@ -21,6 +21,11 @@ type enrollView struct {
 	rotated  bool
 }
 
+// newUnreadEnrollView is for a node whose answer is no identity.
+func newUnreadEnrollView(name, address string, reason error) *enrollView {
+	return &enrollView{Name: name, Address: address, Unread: reason.Error(), Enrollment: &verifier.Enrollment{Checks: []verifier.Check{}}}
+}
+
 func (v *enrollView) text(p *page) {
 	if v.Unread != "" {
 		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Name), printable(v.Unread))

@@ -18,9 +18,10 @@ import (
 type learnFlags struct {
 	connection
 	folder
-	pcrs  string
-	out   string
-	force bool
+	pcrs   string
+	refuse string
+	out    string
+	force  bool
 }
 
 func newLearn(out *output) *cobra.Command {
@@ -34,7 +35,7 @@ known-good: from then on verify trusts exactly this launch, signed by exactly th
 You vouch for the node: look at what was learned before you rely on it. Its attestation key is pinned because it was there
 first. That proves nothing about hardware: the key may be that of a software TPM.
 
-What no log explains, or what is not fresh, is refused, and nothing is written.
+What no log explains, what is not fresh, or what a key on the --refuse list signed, is refused, and nothing is written.
 
 With a folder it learns from the evidence in there, of the PCRs that --pcrs names; --nonce has to be the one that you asked with.
 
@@ -52,9 +53,10 @@ Exit codes:
 		RunE: func(cmd *cobra.Command, args []string) error { return learn(cmd.Context(), flags, args, out) },
 	}
 	flags.connection.register(cmd)
-	flags.registerRaw(cmd)
+	flags.registerQuote(cmd)
 	flags.folder.register(cmd)
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to learn, banks joined by +")
+	cmd.Flags().StringVar(&flags.refuse, "refuse", "", "`file` with the Names of attestation keys of which nothing is learned, one a line")
 	cmd.Flags().StringVar(&flags.out, "out", "", "write the known-good values to this `file`")
 	cmd.Flags().BoolVar(&flags.force, "force", false, "replace the file if there is one")
 	return cmd
@@ -68,9 +70,13 @@ func learn(ctx context.Context, flags learnFlags, args []string, out *output) er
 	if err := checkTarget(flags.out, flags.force); err != nil {
 		return err
 	}
-	policy := verifier.Policy{BindMode: flags.bindMode(), Selection: selection}
+	policy := verifier.Policy{BindMode: flags.bindMode(), ForbidAggregation: flags.alone, Selection: selection}
 	if empty := verifier.Verify(verifier.Evidence{}, policy); empty.Verdict == verifier.CouldNotJudge {
 		return usagef("--pcrs: %s", empty.Check(verifier.CheckPolicy).Detail)
+	}
+
+	if policy.RefusedAKs, err = readRefuseList(flags.refuse); err != nil {
+		return fmt.Errorf("could not learn: %w", err)
 	}
 
 	subject, evidence, err := flags.evidence(ctx, args, &policy, out)

@@ -55,6 +55,14 @@ func (o *output) print(view any, text func(*page)) error {
 	return nil
 }
 
+// refuse prints like print, and returns the exit code of a refusal.
+func (o *output) refuse(view any, text func(*page)) error {
+	if err := o.print(view, text); err != nil {
+		return err
+	}
+	return exitError{exitRefused}
+}
+
 // page collects text for a person. What a node or a file said goes through printable before it gets here.
 type page struct {
 	strings.Builder

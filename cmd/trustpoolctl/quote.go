@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/client"
 	"github.com/trustpool/trustpool/verifier/saved"
 )
 
@@ -30,6 +33,9 @@ judges nothing against known-good values: a whole quote may come from any TPM wi
 --out keeps the evidence in a folder that other tools can read (quote.msg, quote.sig, quote.pcrs, ak.pem) and that verify
 judges later. Keep the nonce somewhere else: only with a nonce of your own does verify know that a quote is fresh.
 
+Of callers who ask at the same time a node may sign all the quotes together, which proves the same to each of them; the output says so. --no-aggregation asks for
+a quote of one's own.
+
 The quote is bound to the TLS connection, and the folder tells to which. Tools that look for the bare nonce in it, such as tpm2_checkquote, need
 --raw; so does a unix socket.
 
@@ -37,7 +43,7 @@ Exit codes:
   0  the quote is whole
   1  failed: the node could not be asked, or the quote could not be checked
   2  wrong usage
-  4  refused: the quote is not whole`,
+  4  refused: the quote is not whole, or what the node answered is none`,
 		Example: `  trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool
   trustpoolctl quote --address unix:///run/trustpool-agent/agent.sock --raw --pcrs sha256:17,18,19+sha384:17
   trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool --out evidence --json`,
@@ -47,7 +53,7 @@ Exit codes:
 		},
 	}
 	flags.register(cmd)
-	flags.registerRaw(cmd)
+	flags.registerQuote(cmd)
 	cmd.Flags().StringVar(&flags.nonce, "nonce", "", "ask with this nonce, in `hex` (default: 32 random bytes)")
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to sign, banks joined by +")
 	cmd.Flags().StringVar(&flags.out, "out", "", "keep the evidence in this new `folder`")
@@ -68,6 +74,10 @@ func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) er
 	}
 
 	reply, err := flags.challenge(ctx, nonce, selection, out)
+	if errors.Is(err, client.ErrMalformed) {
+		view := newUnreadQuoteView(flags.address, nonce, err)
+		return out.refuse(view, view.text)
+	}
 	if err != nil {
 		return err
 	}
@@ -77,7 +87,7 @@ func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) er
 		}
 	}
 
-	view := newQuoteView(reply, selection, flags.bindMode())
+	view := newQuoteView(reply, verifier.Policy{BindMode: flags.bindMode(), ForbidAggregation: flags.alone, Selection: selection})
 	view.Address, view.SavedTo = flags.address, flags.out
 	if err := out.print(view, view.text); err != nil {
 		return err

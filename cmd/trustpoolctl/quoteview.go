@@ -18,17 +18,21 @@ type quoteView struct {
 	Whole bool `json:"whole"`
 	// Unchecked says why it could not even be looked whether it is whole.
 	Unchecked string `json:"unchecked,omitempty"`
+	// Unread says why there was nothing to look at, if the node's answer is no evidence.
+	Unread string `json:"unread,omitempty"`
 	// Judged is always false: nothing was compared with known-good values.
 	Judged   bool         `json:"judged"`
 	AKName   verifier.Hex `json:"ak_name"`
 	AKPublic verifier.Hex `json:"ak_public"`
 	// Signed is nil if the key that came with the quote did not sign it.
-	Signed  *verifier.Quote   `json:"signed"`
-	PCRs    []pcrView         `json:"pcrs"`
-	Logs    []logView         `json:"logs"`
-	Hints   map[string]string `json:"unsigned_hints"`
-	Checks  []verifier.Check  `json:"checks"`
-	SavedTo string            `json:"saved_to,omitempty"`
+	Signed *verifier.Quote `json:"signed"`
+	// Aggregated is there if it was signed together with those of others.
+	Aggregated *verifier.Aggregated `json:"aggregated,omitempty"`
+	PCRs       []pcrView            `json:"pcrs"`
+	Logs       []logView            `json:"logs"`
+	Hints      map[string]string    `json:"unsigned_hints"`
+	Checks     []verifier.Check     `json:"checks"`
+	SavedTo    string               `json:"saved_to,omitempty"`
 }
 
 type pcrView struct {
@@ -67,18 +71,29 @@ func wholeChecks() []verifier.CheckName {
 	}
 }
 
-func newQuoteView(reply client.Reply, selection []verifier.Selection, mode verifier.BindMode) *quoteView {
+// newUnreadQuoteView is for a node whose answer is no evidence.
+func newUnreadQuoteView(address string, nonce []byte, reason error) *quoteView {
+	return &quoteView{
+		Address: address, Nonce: nonce, Unread: reason.Error(),
+		PCRs: []pcrView{}, Logs: []logView{}, Hints: map[string]string{}, Checks: []verifier.Check{}, // never null in JSON
+	}
+}
+
+// newQuoteView looks whether the quote is whole. The policy's nonce is the one that was asked with.
+func newQuoteView(reply client.Reply, policy verifier.Policy) *quoteView {
 	ev := reply.Evidence
+	policy.Nonce = ev.Nonce
 	// Without known-good values the verdict always is a refusal; what counts are the checks that need none.
-	result := verifier.Verify(ev, verifier.Policy{Nonce: ev.Nonce, BindMode: mode, Selection: selection})
+	result := verifier.Verify(ev, policy)
 	view := &quoteView{
-		Nonce:    ev.Nonce,
-		Whole:    true,
-		AKName:   result.AKName,
-		AKPublic: ev.AKPublic,
-		PCRs:     []pcrView{}, // lists are never null in JSON
-		Logs:     []logView{},
-		Hints:    ev.Hints,
+		Nonce:      ev.Nonce,
+		Whole:      true,
+		AKName:     result.AKName,
+		AKPublic:   ev.AKPublic,
+		Aggregated: result.Aggregated,
+		PCRs:       []pcrView{}, // lists are never null in JSON
+		Logs:       []logView{},
+		Hints:      ev.Hints,
 	}
 	if result.Verdict == verifier.CouldNotJudge {
 		view.Unchecked = result.Check(verifier.CheckPolicy).Detail
@@ -115,6 +130,9 @@ func newQuoteView(reply client.Reply, selection []verifier.Selection, mode verif
 
 func (v *quoteView) text(p *page) {
 	switch {
+	case v.Unread != "":
+		p.line("%s of %s: %s", p.bad("No good quote"), printable(v.Address), printable(v.Unread))
+		return
 	case v.Whole:
 		p.line("%s of %s: signed by the key that came with it, over this nonce and these PCRs.", p.head("Quote"), printable(v.Address))
 	case v.Unchecked != "":
@@ -127,6 +145,9 @@ func (v *quoteView) text(p *page) {
 	p.line("")
 	p.field("nonce", "%s", v.Nonce)
 	p.field("AK name", "%s", v.AKName)
+	if v.Aggregated != nil {
+		p.field("signed", "%s", v.Aggregated)
+	}
 	v.signedText(p)
 	v.pcrText(p)
 	v.logText(p)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -30,7 +31,7 @@ Exit codes:
   0  rotated
   1  failed: run it again
   2  wrong usage
-  4  refused: the new key is not what it should be, the old one goes on`,
+  4  refused: the new key is not what it should be, or the node's answer is none; the old one goes on`,
 		Example: `  trustpoolctl rotate --address node1.example:9443 --tls-dir /etc/trustpool --node node1.json`,
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return rotate(cmd.Context(), where, path, out) },
@@ -54,17 +55,18 @@ func rotate(ctx context.Context, where connection, path string, out *output) err
 		view, err = rotateBy(ctx, agent, record, path, strings.HasPrefix(where.address, "unix:"))
 		return err
 	})
+	if errors.Is(err, client.ErrMalformed) {
+		view = newUnreadEnrollView(record.Name, where.address, err)
+		return out.refuse(view, view.text)
+	}
 	if err != nil {
 		return fmt.Errorf("could not rotate: %w", err)
 	}
 	view.Address = where.address
-	if err := out.print(view, view.text); err != nil {
-		return err
-	}
 	if !view.Enrolled {
-		return exitError{exitRefused}
+		return out.refuse(view, view.text)
 	}
-	return nil
+	return out.print(view, view.text)
 }
 
 // rotateBy does each step only after the one that makes up for its loss.

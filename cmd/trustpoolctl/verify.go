@@ -32,6 +32,9 @@ func newVerify(out *output) *cobra.Command {
 With --address it challenges the node with a fresh nonce, and wants a quote that is bound to this very TLS connection, so that one that was
 relayed is refused. --raw has the bare nonce signed instead: over a unix socket, where there is no TLS, and at the price that anybody may have relayed it.
 
+Of callers who ask at the same time a node may sign all the quotes together, which proves the same to each of them; the check "nonce" says so. With
+--no-aggregation such a quote is refused, also one in a folder, and a live node is asked for one of its own.
+
 With a folder that quote --out made it judges what is in there; then only --nonce, the nonce that you asked with and kept yourself, shows that
 the quote was signed after you made it. When it was, and whether the node has rebooted since, a folder does not show. Without --nonce the verdict is
 "authentic, freshness not checked" at best, because the nonce in the folder is only what somebody says. A folder that was altered since is refused.
@@ -58,7 +61,7 @@ rotation the record knows the new key, a known-good file does not.
 		},
 	}
 	flags.connection.register(cmd)
-	flags.registerRaw(cmd)
+	flags.registerQuote(cmd)
 	flags.folder.register(cmd)
 	cmd.Flags().StringVar(&flags.knownGood, "known-good", "", "`file` with known-good values, see learn")
 	cmd.Flags().StringVar(&flags.node, "node", "", "the node's record, a `file` that enroll wrote")
@@ -113,7 +116,7 @@ func (f *verifyFlags) policy() (verifier.Policy, error) {
 	if err != nil {
 		return verifier.Policy{}, fmt.Errorf("could not judge by %s: %w", f.knownGood, err)
 	}
-	policy := verifier.Policy{BindMode: f.bindMode(), KnownGood: knownGood, Selection: knownGood.Selection()}
+	policy := verifier.Policy{BindMode: f.bindMode(), ForbidAggregation: f.alone, KnownGood: knownGood, Selection: knownGood.Selection()}
 	return policy, f.readKeys(&policy)
 }
 
@@ -126,14 +129,20 @@ func (f *verifyFlags) readKeys(policy *verifier.Policy) error {
 		}
 		policy.Node = &record
 	}
-	if f.refuse != "" {
-		refused, err := parseFile(f.refuse, verifier.ParseRefuseList)
-		if err != nil {
-			return fmt.Errorf("could not judge: %w", err)
-		}
-		policy.RefusedAKs = refused
+	refused, err := readRefuseList(f.refuse)
+	if err != nil {
+		return fmt.Errorf("could not judge: %w", err)
 	}
+	policy.RefusedAKs = refused
 	return nil
+}
+
+// readRefuseList reads the keys that are trusted no more; none without a file.
+func readRefuseList(path string) ([]verifier.Hex, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return parseFile(path, verifier.ParseRefuseList)
 }
 
 // judge prints the result, and returns the verdict's exit code as an error.

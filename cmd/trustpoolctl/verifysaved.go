@@ -48,8 +48,5 @@ func savedMode(evidence verifier.Evidence) verifier.BindMode {
 // refuseUnread is for evidence that is not as it was written, and for answers that are none, so that there is nothing to check.
 func refuseUnread(subject string, reason error, out *output) error {
 	view := &resultView{Subject: subject, Unread: reason.Error(), Result: verifier.Result{Checks: []verifier.Check{}}}
-	if err := out.print(view, view.text); err != nil {
-		return err
-	}
-	return exitError{exitRefused}
+	return out.refuse(view, view.text)
 }

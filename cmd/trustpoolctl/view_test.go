@@ -25,7 +25,7 @@ func TestEveryCheckHasWords(t *testing.T) {
 func TestAQuoteIsWholeOnlyIfAllOfItsChecksPassed(t *testing.T) {
 	t.Parallel()
 
-	view := newQuoteView(client.Reply{}, verifier.DefaultSelection(), verifier.BindRaw)
+	view := newQuoteView(client.Reply{}, verifier.Policy{BindMode: verifier.BindRaw, Selection: verifier.DefaultSelection()})
 	if view.Whole || view.Judged {
 		t.Errorf("an empty answer: whole %t, judged %t", view.Whole, view.Judged)
 	}
