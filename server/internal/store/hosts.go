@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/trustpool/trustpool/server/internal/trust"
+)
+
+// Host is what a scheduler is told of one host.
+type Host struct {
+	// Asked is the name that was asked for, byte for byte; of Hosts, the node's own.
+	Asked string
+	// Node is the node's own name, Pool its pool; empty if no node has the name.
+	Node string
+	Pool string
+	// Verdict is as it stands now.
+	Verdict trust.Verdict
+}
+
+// lookupChunk is how many names one statement takes: SQLite takes 32,766 parameters, PostgreSQL 65,535.
+const lookupChunk = 1000
+
+// Lookup answers each of names, in their order. A name that no node has, and a verdict that has expired, are unknown.
+func (s *Store) Lookup(ctx context.Context, names []string, now time.Time) ([]Host, error) {
+	hosts := make([]Host, len(names))
+	wanted := make(map[string][]int, len(names))
+	for i, name := range names {
+		hosts[i] = Host{Asked: name, Verdict: trust.Verdict{Reason: trust.UnknownHost, Detail: "no node has this name"}}
+		folded := trust.FoldName(name)
+		wanted[folded] = append(wanted[folded], i)
+	}
+	asked := make([]any, 0, len(wanted))
+	for name := range wanted {
+		asked = append(asked, name)
+	}
+
+	err := s.view(ctx, func(t tx) error {
+		for from := 0; from < len(asked); from += lookupChunk {
+			chunk := asked[from:min(from+lookupChunk, len(asked))]
+			if err := t.lookup(chunk, now, func(name string, h Host) {
+				for _, i := range wanted[name] {
+					h.Asked = names[i]
+					hosts[i] = h
+				}
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking hosts up: %w", err)
+	}
+	return hosts, nil
+}
+
+// hostColumns go with scanHost. A node without a verdict has none of the verdicts' columns.
+const hostColumns = "nodes.name, nodes.pool, nodes.state, coalesce(level, 0), coalesce(reason, ''), coalesce(detail, ''), coalesce(quoted_at, 0), coalesce(expires_at, 0), " +
+	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0)"
+
+func (t tx) lookup(names []any, now time.Time, each func(name string, h Host)) error {
+	statement := "SELECT names.name, " + hostColumns + " FROM names JOIN nodes ON nodes.id = names.node_id LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
+		"WHERE names.name IN (" + places(len(names)) + ")"
+	return t.rows(statement, names, func(scan func(...any) error) error {
+		var name string
+		h, err := scanHost(scan, now, &name)
+		each(name, h)
+		return err
+	})
+}
+
+// scanHost reads more, and then hostColumns.
+func scanHost(scan func(...any) error, now time.Time, more ...any) (Host, error) {
+	var (
+		h     Host
+		s     storedVerdict
+		state trust.State
+	)
+	if err := scan(append(append(more, &h.Node, &h.Pool, &state), s.columns()...)...); err != nil {
+		return Host{}, err
+	}
+	v, err := s.verdict()
+	if v.Generation == 0 {
+		v = trust.Verdict{Reason: trust.NoQuote, Detail: "the node has not been heard of yet"}
+		if state == trust.Pending {
+			v = trust.Verdict{Reason: trust.NotEnrolled, Detail: "the node is not enrolled yet"}
+		}
+	}
+	h.Asked, h.Verdict = h.Node, v.At(now)
+	return h, err
+}
+
+// HostFilter selects hosts; what is left out selects all.
+type HostFilter struct {
+	Pool string
+	// Level, if not nil, is the verdict's level as it stands now.
+	Level *trust.Level
+	// State is that of the node. Empty: all but decommissioned ones.
+	State trust.State
+	// After is the last name of the page before; Limit is how many are wanted, at least 1.
+	After string
+	Limit int
+}
+
+// Hosts lists nodes by name, with their verdicts as they stand now.
+func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host, error) {
+	level := -1
+	if f.Level != nil {
+		level = int(*f.Level)
+	}
+	var hosts []Host
+	err := s.view(ctx, func(t tx) error {
+		statement := "SELECT " + hostColumns + " FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
+			"WHERE nodes.name > $1 AND ($2 = '' OR nodes.pool = $2) AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) " +
+			"AND ($4 < 0 OR $4 = CASE WHEN expires_at > $5 THEN level ELSE 0 END) ORDER BY nodes.name, nodes.id LIMIT $6"
+		return t.rows(statement, []any{f.After, f.Pool, f.State, level, millis(now), f.Limit}, func(scan func(...any) error) error {
+			h, err := scanHost(scan, now)
+			hosts = append(hosts, h)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing hosts: %w", err)
+	}
+	return hosts, nil
+}
+
+// Nodes lists nodes by name, as Hosts does.
+func (s *Store) Nodes(ctx context.Context, f HostFilter) (nodes []trust.Node, err error) {
+	err = s.view(ctx, func(t tx) error {
+		statement := "SELECT " + nodeColumns + " FROM nodes WHERE nodes.name > $1 AND ($2 = '' OR nodes.pool = $2) " +
+			"AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) ORDER BY nodes.name, nodes.id LIMIT $4"
+		return t.rows(statement, []any{f.After, f.Pool, f.State, f.Limit}, func(scan func(...any) error) error {
+			n, err := scanNode(scan)
+			nodes = append(nodes, n)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing nodes: %w", err)
+	}
+	return nodes, nil
+}
+
+// Count is how many nodes of a pool have a level now.
+type Count struct {
+	Pool  string
+	Level trust.Level
+	Nodes int
+}
+
+// Counts counts the nodes that are not decommissioned, by pool and level.
+func (s *Store) Counts(ctx context.Context, now time.Time) ([]Count, error) {
+	var counts []Count
+	err := s.view(ctx, func(t tx) error {
+		statement := "SELECT nodes.pool, CASE WHEN expires_at > $1 THEN level ELSE 0 END AS now_level, count(*) FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
+			"WHERE nodes.state <> 'decommissioned' GROUP BY nodes.pool, now_level ORDER BY nodes.pool, now_level"
+		return t.rows(statement, []any{millis(now)}, func(scan func(...any) error) error {
+			var c Count
+			err := scan(&c.Pool, &c.Level, &c.Nodes)
+			counts = append(counts, c)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting nodes: %w", err)
+	}
+	return counts, nil
+}

@@ -1,0 +1,354 @@
+package store_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/trust"
+	"github.com/trustpool/trustpool/verifier"
+)
+
+func TestAClaimedNodeIsNobodyElses(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	node := b.claim(t, noon)
+	if again, err := b.Claim(t.Context(), noon.Add(59*time.Second), 10, time.Minute); err != nil || len(again) != 0 {
+		t.Fatalf("claimed twice: %+v, %v", again, err)
+	}
+	if _, ok, err := b.NextDue(t.Context(), noon); err != nil || !ok {
+		t.Errorf("%v, %v", ok, err)
+	}
+	b.claim(t, noon.Add(time.Minute)) // the lease has ended: whoever had it is gone
+
+	if err := b.EndLeases(t.Context(), noon.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	node = b.claim(t, noon.Add(time.Minute))
+	if err := b.Hurry(t.Context(), "node1", noon.Add(61*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := b.Claim(t.Context(), noon.Add(61*time.Second), 10, time.Minute); err != nil || len(again) != 0 {
+		t.Fatalf("asked twice at a time: %+v, %v", again, err)
+	}
+	b.record(t, b.outcome(t, node, noon.Add(62*time.Second)))
+	b.claim(t, noon.Add(62*time.Second)) // and at once, since somebody hurried it in the meantime
+}
+
+func TestANodeOnHoldWaitsForAnAdministrator(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	b.attest(t, noon)
+	if err := b.soft.Rekey(); err != nil {
+		t.Fatal(err)
+	}
+	o := b.outcome(t, b.claim(t, noon.Add(time.Minute)), noon.Add(time.Minute))
+	o.Hold, o.Alarm = "another AK signed", store.AlarmKeyChanged
+	b.record(t, o)
+
+	later := noon.Add(24 * time.Hour)
+	wantVerdict(t, b.verdict(t, "node1", later), trust.Untrusted, trust.OnHold)
+	if claimed, err := b.Claim(t.Context(), later, 10, time.Minute); err != nil || len(claimed) != 0 {
+		t.Errorf("it is asked: %+v, %v", claimed, err)
+	}
+	if err := b.Hurry(t.Context(), "node1", later); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("it is hurried: %v", err)
+	}
+	if alarms, err := b.Alarms(t.Context(), true, 0, 10); err != nil || len(alarms) != 1 || alarms[0].Kind != store.AlarmKeyChanged {
+		t.Errorf("%+v, %v", alarms, err)
+	}
+
+	node, err := b.ReenrollNode(t.Context(), act(), "node1", 0)
+	if err != nil || node.State != trust.Pending || node.Record != nil {
+		t.Fatalf("%+v, %v", node, err)
+	}
+	if _, err := b.Enrolled(t.Context(), act(), "node1", node.Revision-1, *b.soft.Record(), trust.Suggestions{}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("an enrolment of before counts: %v", err)
+	}
+	if node, err = b.Enrolled(t.Context(), act(), "node1", node.Revision, *b.soft.Record(), trust.Suggestions{HostNames: []string{"n1"}}); err != nil || node.State != trust.Active {
+		t.Fatalf("%+v, %v", node, err)
+	}
+	b.attest(t, noon.Add(2*time.Minute))
+	wantVerdict(t, b.verdict(t, "node1", noon.Add(2*time.Minute)), trust.Trusted, trust.OK)
+}
+
+func TestAReleasedNodeKeepsItsKeys(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	if _, err := b.HoldNode(t.Context(), act(), "node1", 1, "looks odd"); err != nil {
+		t.Fatal(err)
+	}
+	node, err := b.ReleaseNode(t.Context(), act(), "node1", 2)
+	if err != nil || node.State != trust.Active || node.Record == nil {
+		t.Fatalf("%+v, %v", node, err)
+	}
+	if _, err := b.ReleaseNode(t.Context(), act(), "node1", 3); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("released twice: %v", err)
+	}
+	wantVerdict(t, b.verdict(t, "node1", noon), trust.Untrusted, trust.OnHold) // until the next quote
+	b.attest(t, noon)
+	wantVerdict(t, b.verdict(t, "node1", noon), trust.Trusted, trust.OK)
+}
+
+func TestASetGoesForwardOnly(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	if _, err := b.PutSet(t.Context(), act(), b.set, b.set.Revision); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a set in force was changed: %v", err)
+	}
+	if _, err := b.PutSet(t.Context(), act(), b.set, 0); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a set in force was replaced: %v", err)
+	}
+	if _, err := b.RetireSet(t.Context(), act(), "xen", 1); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("retired by an old revision: %v", err)
+	}
+	set, err := b.RetireSet(t.Context(), act(), "xen", b.set.Revision)
+	if err != nil || set.State != trust.Retired || set.RetiredBy != "alice" {
+		t.Fatalf("%+v, %v", set, err)
+	}
+	if _, err := b.ApproveSet(t.Context(), act(), "xen", set.Revision); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a retired set came back: %v", err)
+	}
+	policy, err := b.Policy(t.Context(), "pool")
+	if err != nil || len(policy.Sets) != 0 {
+		t.Errorf("%+v, %v", policy, err)
+	}
+
+	draft := b.set
+	draft.Name = "draft"
+	if draft, err = b.PutSet(t.Context(), act(), draft, 0); err != nil || draft.State != trust.Draft || draft.ApprovedBy != "" {
+		t.Fatalf("%+v, %v", draft, err)
+	}
+	draft.KnownGood = verifier.KnownGood{}
+	if _, err := b.PutSet(t.Context(), act(), draft, draft.Revision); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("an empty set was taken: %v", err)
+	}
+}
+
+func TestEachActIsInTheAdminLogAndTheLogCantBeAltered(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	last, hash, err := b.CheckAdminLog(t.Context())
+	if err != nil || last != 4 || len(hash) != 32 {
+		t.Fatalf("%d, %x, %v", last, hash, err)
+	}
+	entries, err := b.AdminLog(t.Context(), 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"pool.put pool", "set.put xen", "set.approve xen", "node.add node1.example"} {
+		if got := entries[i].Action + " " + entries[i].Subject; got != want || entries[i].By != "alice" || !entries[i].At.Equal(noon) {
+			t.Errorf("entry %d: %q by %s", i, got, entries[i].By)
+		}
+	}
+	if err := b.AddToken(t.Context(), store.Act{}, store.Token{Name: "t"}); err == nil {
+		t.Error("nobody did something")
+	}
+
+	for name, statement := range map[string]string{
+		"an entry is changed": "UPDATE admin_log SET actor = 'bob' WHERE seq = 2",
+		"an entry is removed": "DELETE FROM admin_log WHERE seq = 2",
+		"the first is gone":   "DELETE FROM admin_log WHERE seq = 1",
+		"two change places":   "UPDATE admin_log SET seq = CASE seq WHEN 2 THEN -3 ELSE -2 END WHERE seq IN (2, 3); UPDATE admin_log SET seq = -seq WHERE seq < 0",
+	} {
+		copied := filepath.Join(t.TempDir(), "copy.db")
+		if err := b.Backup(t.Context(), copied); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open("sqlite", copied)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := reopen(t, copied).CheckAdminLog(t.Context()); err == nil {
+			t.Errorf("%s, and nobody notices", name)
+		}
+	}
+}
+
+func TestABackupIsADatabase(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	b.attest(t, noon)
+	path := filepath.Join(t.TempDir(), "backup.db")
+	if err := b.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Backup(t.Context(), path); err == nil {
+		t.Error("a file that was there was overwritten")
+	}
+	restored := &base{Store: reopen(t, path)}
+	wantVerdict(t, restored.verdict(t, "node1", noon), trust.Trusted, trust.OK)
+}
+
+func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "newer.db")
+	s, err := store.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, TRUE)"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := store.Open(t.Context(), path); err == nil {
+		t.Error("taken", s.Close())
+	}
+}
+
+func TestWhatIsPastItsTimeGoes(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	for i := range 4 {
+		b.soft.Reboot(fmt.Sprint("hypervisor ", i%2))
+		b.attest(t, noon.Add(time.Duration(i)*time.Minute))
+	}
+	p, err := b.Prune(t.Context(), store.Retention{History: time.Hour}, noon.Add(62*time.Minute))
+	if err != nil || p.Changes != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	p, err = b.Prune(t.Context(), store.Retention{History: time.Minute}, noon.Add(24*time.Hour))
+	if err != nil || p.Changes != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	history, err := b.History(t.Context(), "node1", 0, 10)
+	if err != nil || len(history) != 1 {
+		t.Errorf("the last change is gone: %+v, %v", history, err)
+	}
+	logs, err := b.Logs(t.Context(), b.node.ID)
+	if err != nil || len(logs["txt"]) == 0 {
+		t.Errorf("the log of the last evidence is gone: %v, %v", logs, err)
+	}
+
+	p, err = b.Prune(t.Context(), store.Retention{LogBytes: 1}, noon)
+	if err != nil || p.LogsOfEvidence != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if ev, err := b.LastEvidence(t.Context(), "node1", store.LastBad); err != nil || len(ev.Evidence.Logs) != 0 {
+		t.Errorf("%+v, %v", ev, err)
+	}
+}
+
+func TestALogIsStoredOnce(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	b.attest(t, noon)
+	b.attest(t, noon.Add(time.Minute))
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := b.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var n int
+	if err := db.QueryRow("SELECT count(*) FROM logs").Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d logs, %v", n, err)
+	}
+}
+
+func TestATokenIsKeptByItsDigest(t *testing.T) {
+	t.Parallel()
+
+	s, _ := newStore(t)
+	token := store.Token{Name: "nova", ID: "abc", Role: "reader", SHA256: bytes.Repeat([]byte{1}, 32), ExpiresAt: noon.Add(time.Hour)}
+	if err := s.AddToken(t.Context(), act(), token); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddToken(t.Context(), act(), token); !errors.Is(err, store.ErrExists) {
+		t.Errorf("twice: %v", err)
+	}
+	got, err := s.TokenByID(t.Context(), "abc")
+	if err != nil || got.Name != "nova" || got.CreatedBy != "alice" || !bytes.Equal(got.SHA256, token.SHA256) || !got.ExpiresAt.Equal(token.ExpiresAt) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := s.RemoveToken(t.Context(), act(), "nova"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.TokenByID(t.Context(), "abc"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPagesFollowEachOther(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	var nodes []trust.Node
+	for i := range 25 {
+		nodes = append(nodes, trust.Node{Name: fmt.Sprintf("host%02d", i), Address: "h:1", Pool: "pool", Binding: verifier.BindingFirstUse})
+	}
+	if _, err := b.AddNodes(t.Context(), act(), nodes); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for after := ""; ; {
+		page, err := b.Hosts(t.Context(), store.HostFilter{Pool: "pool", After: after, Limit: 7}, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, h := range page {
+			if seen[h.Node] {
+				t.Errorf("%s is there twice", h.Node)
+			}
+			seen[h.Node] = true
+		}
+		after = page[len(page)-1].Node
+	}
+	if len(seen) != 26 {
+		t.Errorf("%d nodes", len(seen))
+	}
+}
+
+func TestManyNamesAreLookedUpAtOnce(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	names := make([]string, 10_000)
+	for i := range names {
+		names[i] = fmt.Sprint("nobody", i)
+	}
+	names[9_999], names[3] = "node1", "node1.example"
+	b.attest(t, noon)
+	hosts, err := b.Lookup(t.Context(), names, noon)
+	if err != nil || len(hosts) != len(names) {
+		t.Fatalf("%d, %v", len(hosts), err)
+	}
+	for i, h := range hosts {
+		if want := i == 9_999 || i == 3; h.Asked != names[i] || (h.Verdict.Level == trust.Trusted) != want {
+			t.Errorf("%d: %+v", i, h)
+		}
+	}
+}

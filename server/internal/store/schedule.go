@@ -1,0 +1,184 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/trustpool/trustpool/server/internal/trust"
+)
+
+// Claim takes up to limit nodes that are due for the caller alone until the lease ends, those that wait the longest first. The caller gives each back by Record, or the lease ends.
+// A node that somebody hurries in the meantime is due again as soon as it was given back.
+func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.Duration) (nodes []trust.Node, err error) {
+	err = s.change(ctx, func(t tx) error {
+		statement := "UPDATE nodes SET leased_until = $2, due_at = $2 WHERE id IN (SELECT id FROM nodes WHERE due_at <= $1 AND leased_until <= $1 " +
+			"AND state IN ('pending', 'active') ORDER BY due_at LIMIT $3) RETURNING " + nodeColumns
+		return t.rows(statement, []any{millis(now), millis(now.Add(lease)), limit}, func(scan func(...any) error) error {
+			n, err := scanNode(scan)
+			nodes = append(nodes, n)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claiming nodes: %w", err)
+	}
+	return nodes, nil
+}
+
+// NextDue returns when the next node is due that is not due now; false if there is none.
+func (s *Store) NextDue(ctx context.Context, now time.Time) (time.Time, bool, error) {
+	var due *int64
+	err := s.read.QueryRowContext(ctx, "SELECT min(due_at) FROM nodes WHERE due_at > $1", millis(now)).Scan(&due)
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("asking for the next node: %w", err)
+	}
+	if due == nil || *due == never {
+		return time.Time{}, false, nil
+	}
+	return moment(*due), true, nil
+}
+
+// EndLeases makes the nodes due that a server which is gone had claimed. Only where one server has the database.
+func (s *Store) EndLeases(ctx context.Context, now time.Time) error {
+	err := s.change(ctx, func(t tx) error {
+		_, err := t.exec("UPDATE nodes SET leased_until = 0, due_at = $1 WHERE leased_until > 0 AND state IN ('pending', 'active')", millis(now))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ending the leases of a former run: %w", err)
+	}
+	return nil
+}
+
+// Hurry makes a node due at once. That is no act of an administrator: it changes nothing that decides.
+func (s *Store) Hurry(ctx context.Context, name string, now time.Time) error {
+	err := s.change(ctx, func(t tx) error {
+		n, err := t.node("nodes.id = (SELECT node_id FROM names WHERE names.name = $1)", trust.FoldName(name))
+		if err != nil {
+			return err
+		}
+		if n.State != trust.Active && n.State != trust.Pending {
+			return conflictf("the node is %s and is not asked", n.State)
+		}
+		return t.hurry(Act{At: now}, "id = $1", n.ID)
+	})
+	if err != nil {
+		return fmt.Errorf("hurrying the node %.64s: %w", name, err)
+	}
+	return nil
+}
+
+// Contact is what the server knows of its dealings with a node.
+type Contact struct {
+	// DueAt is when it is asked next; zero if it is not to be asked. ReachedAt is when it last answered.
+	DueAt, ReachedAt time.Time
+	// Failures counts in a row how often it could not be asked, LastError says why.
+	Failures  int
+	LastError string
+	// GoodQuotes, BadQuotes and Unanswered count all challenges by what became of them.
+	GoodQuotes, BadQuotes, Unanswered int64
+}
+
+// Contact returns it for the node that has a name.
+func (s *Store) Contact(ctx context.Context, name string) (c Contact, err error) {
+	var due, reached int64
+	err = s.view(ctx, func(t tx) error {
+		return t.row("SELECT due_at, reached_at, failures, last_error, good_quotes, bad_quotes, unanswered FROM nodes WHERE id = (SELECT node_id FROM names WHERE names.name = $1)",
+			[]any{trust.FoldName(name)}, &due, &reached, &c.Failures, &c.LastError, &c.GoodQuotes, &c.BadQuotes, &c.Unanswered)
+	})
+	if err != nil {
+		return Contact{}, fmt.Errorf("reading about the node %.64s: %w", name, err)
+	}
+	c.ReachedAt = moment(reached)
+	if due != never {
+		c.DueAt = moment(due)
+	}
+	return c, nil
+}
+
+// Outcome is what became of one claimed node.
+type Outcome struct {
+	// Node is the node as it was claimed, and PolicyRevision that of the policy by which it was judged. If either changed since, the verdict does not count, and the node is due at once.
+	Node           trust.Node
+	PolicyRevision int64
+	// At is now, Due when it is to be asked next.
+	At, Due time.Time
+	// Verdict is nil if the node could not be asked: Problem says why. That neither renews the last verdict nor ends it.
+	Verdict *trust.Verdict
+	Problem string
+	// Evidence is what the verdict rests on; nil if there is none.
+	Evidence *Evidence
+	// Hold, if not empty, says why the node is refused until an administrator decides; Alarm is the kind of the alarm that is raised.
+	Hold  string
+	Alarm string
+}
+
+// Record gives claimed nodes back, with what became of them, in one transaction.
+func (s *Store) Record(ctx context.Context, outcomes []Outcome) error {
+	err := s.change(ctx, func(t tx) error {
+		var policy int64
+		if err := t.row("SELECT revision FROM policy_revision", nil, &policy); err != nil {
+			return err
+		}
+		var errs []error
+		for i := range outcomes {
+			if err := t.record(&outcomes[i], policy); err != nil {
+				errs = append(errs, fmt.Errorf("the node %s: %w", outcomes[i].Node.Name, err))
+			}
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		return fmt.Errorf("recording what nodes answered: %w", err)
+	}
+	return nil
+}
+
+func (t tx) record(o *Outcome, policy int64) error {
+	now, err := t.node("nodes.id = $1", o.Node.ID)
+	if err != nil {
+		return err
+	}
+	if now.Revision != o.Node.Revision || o.Verdict != nil && policy != o.PolicyRevision {
+		// Whoever changed it made it due. It was judged by what holds no more.
+		_, err := t.exec("UPDATE nodes SET leased_until = 0, due_at = CASE WHEN due_at < $2 OR due_at = $3 THEN due_at ELSE $2 END WHERE id = $1", o.Node.ID, millis(o.At), int64(never))
+		return err
+	}
+	if o.Verdict == nil {
+		_, err := t.exec("UPDATE nodes SET unanswered = unanswered + 1, failures = failures + 1, last_error = $2, "+giveBack+" WHERE id = $1", o.Node.ID, o.Problem, millis(o.Due))
+		return err
+	}
+
+	evidence, err := t.keepEvidence(o)
+	if err != nil {
+		return err
+	}
+	good, bad := 0, 1
+	if o.Verdict.Level == trust.Trusted {
+		good, bad = 1, 0
+	}
+	_, err = t.exec("UPDATE nodes SET good_quotes = good_quotes + $2, bad_quotes = bad_quotes + $4, failures = 0, last_error = $5, reached_at = $6, "+giveBack+" WHERE id = $1",
+		o.Node.ID, good, millis(o.Due), bad, o.Problem, millis(o.At))
+	if err != nil {
+		return err
+	}
+	if err := t.setVerdict(o.Node.ID, *o.Verdict, o.At, evidence); err != nil || o.Hold == "" {
+		return err
+	}
+	return t.holdNow(o, now)
+}
+
+// giveBack ends a lease. Whoever hurried the node in the meantime has made it due before the end of the lease, and that stays.
+const giveBack = "due_at = CASE WHEN due_at < leased_until THEN due_at ELSE $3 END, leased_until = 0"
+
+// holdNow refuses the node by the server's own act.
+func (t tx) holdNow(o *Outcome, n trust.Node) error {
+	a := Act{By: "trustpool-server", At: o.At}
+	if err := t.hold(a, &n, o.Hold); err != nil {
+		return err
+	}
+	n.Revision++
+	return errors.Join(t.writeNode(a, &n), t.log(a, entry{"node.hold", n.Name, nodeDetail(&n)}), t.alarm(o.At, o.Alarm, n.Name, o.Hold))
+}
