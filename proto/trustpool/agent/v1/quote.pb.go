@@ -852,7 +852,7 @@ func (x *QuoteResponse) GetAggregation() *Aggregation {
 // connection, AK and logs, so the leaf of one is of no use to another. Only the PCR selection is shared, which is signed in quoted. Only BOUND values are leaves: the agent
 // computes each, so no caller chooses the bytes of a leaf, and each names one connection, so no caller can pass its leaf off as that of another.
 //
-// A caller learns size and index, the number of those that were signed together and its place among them, and nothing else of the others. The salt is fresh from the agent for each
+// A caller learns size and index, the number of those that asked for this AK and these PCRs while it waited and its place among them, and nothing else of the others. The salt is fresh from the agent for each
 // leaf and told to that leaf's caller alone: so the hashes in a proof say nothing of a neighbour's value, even to somebody who could guess its nonce; and nobody who asks can choose a leaf's
 // hash, since the agent draws the salt after the caller's value is fixed.
 //
