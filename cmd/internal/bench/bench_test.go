@@ -49,6 +49,36 @@ func TestAQuantileIsAValueThatWasMeasured(t *testing.T) {
 	}
 }
 
+func TestARateCountsFromTheEndOfTheWarmUp(t *testing.T) {
+	t.Parallel()
+
+	// A TPM of 100 ms answers a first caller alone, then four at a time.
+	var answers []answer
+	for i, n := range []int{1, 3, 4, 4, 4} {
+		for range n {
+			answers = append(answers, answer{at: time.Duration(i+1) * 100 * time.Millisecond, took: 100 * time.Millisecond})
+		}
+	}
+
+	for name, test := range map[string]struct {
+		warmUp time.Duration
+		want   float64
+	}{"of two and a half quotes": {250 * time.Millisecond, 40}, "of none": {0, 32}} {
+		got, err := count(answers, test.warmUp)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if got.perSecond != test.want {
+			t.Errorf("%s: %v a second, want %v", name, got.perSecond, test.want)
+		}
+	}
+
+	if _, err := count(answers, time.Second); err == nil {
+		t.Error("no error where nothing is left to count")
+	}
+}
+
 func TestGoBenchmarksBecomeFigures(t *testing.T) {
 	t.Parallel()
 

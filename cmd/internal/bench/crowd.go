@@ -201,17 +201,18 @@ func (c *callers) warmUp(window time.Duration) time.Duration {
 	return window / 5
 }
 
-// count takes the rate from the last answer in the warm-up to the last of all.
+// count takes the rate from the last answer in the warm-up, or the begin of the round, to the last of all.
 func count(answers []answer, warmUp time.Duration) (tally, error) {
 	slices.SortFunc(answers, func(a, b answer) int { return int(a.at - b.at) })
 
-	var t tally
+	var (
+		t     tally
+		since time.Duration
+	)
 
-	first := -1
-
-	for i, a := range answers {
+	for _, a := range answers {
 		if a.at <= warmUp {
-			first = i
+			since = a.at
 
 			continue
 		}
@@ -219,11 +220,11 @@ func count(answers []answer, warmUp time.Duration) (tally, error) {
 		t.times = append(t.times, a.took)
 	}
 
-	if first < 0 || len(t.times) < 2 {
-		return tally{}, fmt.Errorf("only %d answers in a round", len(answers))
+	if len(t.times) == 0 {
+		return tally{}, fmt.Errorf("no answer after the first %s of a round", warmUp)
 	}
 
-	t.perSecond = float64(len(t.times)) / (answers[len(answers)-1].at - answers[first].at).Seconds()
+	t.perSecond = float64(len(t.times)) / (answers[len(answers)-1].at - since).Seconds()
 
 	return t, nil
 }

@@ -139,7 +139,9 @@ func (r *results) addCrowd(plan crowdPlan, result crowdResult) {
 	if plan.delay > 0 {
 		suffix = fmt.Sprintf("%.0fms", milliseconds(plan.delay))
 		// One quote takes the TPM as long as that and a little more, which is left out: it makes this ratio no smaller.
-		r.set(fmt.Sprintf("aggregate_%d_%s_p99_quote_times", plan.callers, suffix), line.Together.P99/milliseconds(plan.delay))
+		if line.Together.P99 > 0 {
+			r.set(fmt.Sprintf("aggregate_%d_%s_p99_quote_times", plan.callers, suffix), line.Together.P99/milliseconds(plan.delay))
+		}
 	}
 
 	r.set(fmt.Sprintf("aggregate_%d_%s", plan.callers, suffix), line.Ratio)
