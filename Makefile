@@ -17,7 +17,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures package clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures man package clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: build ## Measures quotes, crowds, memory and the rest, and other librarie
 
 pictures: need-go ## Draws the pictures of docs/performance.md from build/bench.json.
 	go run ./cmd/internal/bench -pictures docs/bench
+
+man: need-go ## Writes the man pages and shell completions into build/man/.
+	@packaging/manuals build/man
 
 package: need-go ## Builds the deb and rpm packages, for amd64 and arm64, into build/packages/.
 	@packaging/build

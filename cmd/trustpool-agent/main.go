@@ -62,7 +62,7 @@ fails at run time.`,
 			return hintConfig(configPath, runService(cmd.Context(), configPath, cmd.ErrOrStderr()))
 		},
 	}
-	root.Flags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`")
+	root.Flags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`, see agent.yaml(5)")
 	simulator.register(root)
 	root.AddCommand(checkConfigCommand(), collectCommand(), identityCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
