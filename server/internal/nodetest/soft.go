@@ -123,8 +123,8 @@ func (s *Soft) Evidence(nonce []byte, selection []verifier.Selection) (verifier.
 	}
 	digest := sha256.Sum256(s.log)
 	ev := verifier.Evidence{
-		PCRs: []verifier.PCRBank{bank}, AKPublic: s.public, Nonce: nonce,
-		Logs:    []verifier.Log{{Source: "txt", Raw: s.log}},
+		PCRs: []verifier.PCRBank{bank}, AKPublic: slices.Clone(s.public), Nonce: nonce,
+		Logs:    []verifier.Log{{Source: "txt", Raw: slices.Clone(s.log)}},
 		Binding: &verifier.Binding{Exporter: make([]byte, 32), Logs: []verifier.BoundLog{{Source: "txt", SHA256: digest[:]}}},
 		Hints:   map[string]string{"boot_id": fmt.Sprint(s.resets)},
 	}

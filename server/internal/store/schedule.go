@@ -12,6 +12,10 @@ import (
 // Claim takes up to limit nodes that are due for the caller alone until the lease ends, those that wait the longest first. The caller gives each back by Record, or the lease ends.
 // A node that somebody hurries in the meantime is due again as soon as it was given back.
 func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.Duration) (nodes []trust.Node, err error) {
+	var due bool // mostly none is, and looking costs less than a transaction that writes
+	if err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM nodes WHERE due_at <= $1 AND leased_until <= $1)", millis(now)).Scan(&due); err != nil || !due {
+		return nil, err
+	}
 	err = s.change(ctx, func(t tx) error {
 		statement := "UPDATE nodes SET leased_until = $2, due_at = $2 WHERE id IN (SELECT id FROM nodes WHERE due_at <= $1 AND leased_until <= $1 " +
 			"AND state IN ('pending', 'active') ORDER BY due_at LIMIT $3) RETURNING " + nodeColumns
@@ -25,19 +29,6 @@ func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.
 		return nil, fmt.Errorf("claiming nodes: %w", err)
 	}
 	return nodes, nil
-}
-
-// NextDue returns when the next node is due that is not due now; false if there is none.
-func (s *Store) NextDue(ctx context.Context, now time.Time) (time.Time, bool, error) {
-	var due *int64
-	err := s.read.QueryRowContext(ctx, "SELECT min(due_at) FROM nodes WHERE due_at > $1", millis(now)).Scan(&due)
-	if err != nil {
-		return time.Time{}, false, fmt.Errorf("asking for the next node: %w", err)
-	}
-	if due == nil || *due == never {
-		return time.Time{}, false, nil
-	}
-	return moment(*due), true, nil
 }
 
 // EndLeases makes the nodes due that a server which is gone had claimed. Only where one server has the database.

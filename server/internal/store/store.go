@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/url"
 	"runtime"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite", in Go: no libraries to install
@@ -24,11 +25,14 @@ type Store struct {
 	// SQLite has one writer at a time: with one connection the others wait in Go and not in the file's lock. Readers see the last commit and wait for nobody.
 	write, read *sql.DB
 	path        string
+
+	mu      sync.Mutex
+	changed chan struct{} // closed at the next change; guarded by mu
 }
 
 // Open opens the database in a file, makes it if there is none, and brings its tables up to date. The caller closes it. One process at a time may have it open for writing.
 func Open(ctx context.Context, path string) (*Store, error) {
-	s := &Store{path: path}
+	s := &Store{path: path, changed: make(chan struct{})}
 	err := s.open(ctx, path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.Close())
@@ -104,7 +108,19 @@ func (s *Store) change(ctx context.Context, do func(tx) error) error {
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
 	return nil
+}
+
+// Changed returns a channel that is closed at the next change of anything by this process. Take it before looking, or a change in between is missed.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 // ignoreDone: a transaction whose context ended is rolled back already.
