@@ -27,6 +27,7 @@ func figures() []figure {
 		{"reply_bytes_known_logs", "bytes of a reply whose logs and AK certificate the caller knows", 2048, most, hard},
 		{"reply_bytes_all", "bytes of a reply with both, simulated node", 0, false, false},
 		{"mtls_over_raw_ecdsa", "kept mTLS connection / raw TPM2_Quote, ECDSA P-256", 1.8, most, false},
+		{"bare_grpc_over_raw_ecdsa", "a bare gRPC server / raw TPM2_Quote, ECDSA P-256", 0, false, false},
 		{"mtls_over_raw_rsa", "the same, RSA-2048", 1.2, most, false},
 		{"mtls_over_raw_250ms", "the same, 250 ms more per quote", 1.01, most, false},
 		{"aggregate_64_ecdsa", "64 callers, aggregated / one by one, ECDSA P-256", 4, false, false},

@@ -18,6 +18,7 @@ const (
 	caseNew     = "mTLS, new connection"
 	caseResumed = "mTLS, resumed"
 	caseNoTPM   = "mTLS, kept, no TPM command"
+	caseMinimal = "bare gRPC server, mTLS, kept"
 )
 
 // latency measures callers who come one after the other.
@@ -124,6 +125,13 @@ func (s *stage) latencyCases(ctx context.Context, kind string) ([]*series, error
 		{caseBare, func(n *node) (timed, error) { return s.overTLS(n, client.QuoteOptions{Raw: true}) }},
 		{caseNew, func(n *node) (timed, error) { return overNewConnections(n, nil) }},
 		{caseResumed, func(n *node) (timed, error) { return overNewConnections(n, tls.NewLRUClientSessionCache(1)) }},
+		{caseMinimal, func(n *node) (timed, error) {
+			if err := s.startBare(ctx, n); err != nil {
+				return nil, err
+			}
+
+			return s.overTLS(n, client.QuoteOptions{Raw: true})
+		}},
 		{caseNoTPM, func(n *node) (timed, error) {
 			c, err := s.caller(n, 0)
 

@@ -30,6 +30,9 @@ type options struct {
 	pictures string // where to draw pictures of the results; nothing is measured then
 	short    bool
 	only     string // names one part
+
+	// bare is the folder of a node to be served by the least that can; we start ourselves with it.
+	bare, bareAddress string
 }
 
 // run carries out one command line.
@@ -46,6 +49,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&o.short, "short", false, "take fewer rounds: figures to look at, good enough for the hard gates only")
 	flags.StringVar(&o.only, "only", "", "measure one `part`: latency, slow, crowd, footprint or contract")
 
+	flags.StringVar(&o.bare, "bare", "", "serve the TPM in this `folder` by a bare gRPC server: the benchmark starts itself so")
+	flags.StringVar(&o.bareAddress, "bare-address", "127.0.0.1:0", "its `host:port`")
+
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -56,11 +62,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return daemon.UsageError{Err: fmt.Errorf("unexpected %q", flags.Arg(0))}
 	}
 
-	if o.pictures != "" {
+	switch {
+	case o.bare != "":
+		return serveBare(ctx, o.bare, o.bareAddress)
+	case o.pictures != "":
 		return draw(o.json, o.pictures)
+	default:
+		return measure(ctx, o, stdout, stderr)
 	}
-
-	return measure(ctx, o, stdout, stderr)
 }
 
 // measure takes all figures, prints them, and fails if a hard gate is not met: those that no busy machine can excuse.

@@ -109,7 +109,7 @@ func (r *results) addSeries(kind string, delay time.Duration, set []*series) {
 	}
 
 	for name, key := range map[string]string{
-		caseMTLS: "mtls_over_raw_", caseUnix: "unix_over_raw_", caseNew: "new_connection_over_raw_", caseResumed: "resumed_over_raw_",
+		caseMinimal: "bare_grpc_over_raw_", caseMTLS: "mtls_over_raw_", caseUnix: "unix_over_raw_", caseNew: "new_connection_over_raw_", caseResumed: "resumed_over_raw_",
 		"go-attestation AttestPlatform": "go_attestation_over_raw_", "go-tpm-tools Attest": "go_tpm_tools_over_raw_", "tpm2_quote": "tpm2_quote_over_raw_",
 	} {
 		for _, s := range set {

@@ -23,8 +23,11 @@ type softTPM struct {
 	tcti string
 }
 
-// tpmState is the folder in a TPM's folder where its state is.
-const tpmState = "tpm"
+// In a TPM's folder, tpmState is the folder with its state, and tpmSocket its socket.
+const (
+	tpmState  = "tpm"
+	tpmSocket = "tpm.sock"
+)
 
 // startTPM starts the TPM of a folder, or a new one with the PCR banks that libtpms has by default.
 func startTPM(ctx context.Context, dir string) (*softTPM, error) {
@@ -33,7 +36,7 @@ func startTPM(ctx context.Context, dir string) (*softTPM, error) {
 		return nil, err
 	}
 
-	socket := filepath.Join(dir, "tpm.sock")
+	socket := filepath.Join(dir, tpmSocket)
 
 	p, err := start(dir, "swtpm", "swtpm", "socket", "--tpm2", "--tpmstate", "dir="+state, "--server", "type=unixio,path="+socket,
 		"--flags", "not-need-init,startup-clear")
@@ -101,26 +104,36 @@ func newRawQuoter(socket string) (*rawQuoter, error) {
 	return &rawQuoter{conn, tpm, tpm2.AuthHandle{Handle: akHandle, Name: public.Name, Auth: tpm2.PasswordAuth(nil)}}, nil
 }
 
-// run makes quotes of SHA-256 PCR 17, 18 and 19, with 34 bytes of extra data as those that the daemon signs.
+// launchPCRs are SHA-256 PCR 17, 18 and 19.
+func launchPCRs() tpm2.TPMLPCRSelection {
+	return tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(17, 18, 19)}}}
+}
+
+// quote performs TPM2_Quote (TPM 2.0 Part 3, 18.4).
+func (q *rawQuoter) quote(extra []byte) (*tpm2.QuoteResponse, error) {
+	response, err := tpm2.Quote{
+		SignHandle:     q.key,
+		QualifyingData: tpm2.TPM2BData{Buffer: extra},
+		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+		PCRSelect:      launchPCRs(),
+	}.Execute(q.tpm)
+	if err != nil {
+		return nil, fmt.Errorf("quoting: %w", err)
+	}
+
+	return response, nil
+}
+
+// run makes quotes with 34 bytes of extra data, as those that the daemon signs.
 func (q *rawQuoter) run(ctx context.Context, calls int) ([]time.Duration, error) {
 	return repeat(ctx, calls, func(context.Context) (func() error, error) {
 		var extra [34]byte
 
 		_, _ = rand.Read(extra[:]) // never fails
 
-		response, err := tpm2.Quote{
-			SignHandle:     q.key,
-			QualifyingData: tpm2.TPM2BData{Buffer: extra[:]},
-			InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
-			PCRSelect: tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{
-				{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(17, 18, 19)},
-			}},
-		}.Execute(q.tpm)
-		if err != nil {
-			return nil, fmt.Errorf("quoting: %w", err)
-		}
+		response, err := q.quote(extra[:])
 
-		return func() error { return checkExtra(response, extra[:]) }, nil
+		return func() error { return checkExtra(response, extra[:]) }, err
 	})
 }
 
