@@ -17,7 +17,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures man package clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures man package vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: need-go ## Runs all the tests, with the race detector.
 endurance: need-go ## Quotes and enrols as often as a node does in weeks, and looks what it leaves in the TPM.
 	@.ci/packages swtpm
 	@$(PART) endurance go test -count=1 -run TestManyQuotesAndEnrolments ./agent/internal/tpm -endurance
+
+vm-test: need-go ## Installs the agent's package in a virtual machine and tests it there, on a real kernel and its TPM device.
+	@$(PART) vm-test .ci/vm-test
 
 check: check-mod check-lint check-vulns check-proto ## Runs the linters, the vulnerability check and the checks of the contract and its generated code.
 
