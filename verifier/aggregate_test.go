@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"testing"
 
@@ -70,6 +71,36 @@ func (l leaves) path(index int) [][]byte {
 func (l leaves) extraData() []byte {
 	size := binary.BigEndian.AppendUint32(nil, uint32(len(l)))
 	return append([]byte{0x7B, 2}, digestOf([]byte("trustpool-aggregate-v1\x00"), size, l.root())...)
+}
+
+// TestTheContractsValuesFollowFromItsText computes the values that the contract names in the way of RFC 9162, 2.1.1 and 2.1.3.1, from the root downwards.
+func TestTheContractsValuesFollowFromItsText(t *testing.T) {
+	t.Parallel()
+	var all leaves
+	for i := range byte(5) {
+		value := append([]byte{0x7B, 0x01}, bytes.Repeat([]byte{0xA0 + i}, 32)...)
+		all = append(all, digestOf([]byte{0}, bytes.Repeat([]byte{0x10 + i}, 32), value))
+	}
+	for what, tc := range map[string]struct {
+		got  []byte
+		want string
+	}{
+		"leaf hash 0":            {all[0], "68fe7c7039faedc4e527f468360e80f2aca37e975166b1601a358067e3c2cfa4"},
+		"extraData of 1":         {all[:1].extraData(), "7b0284a2e077953519fd7fb66cf988df6a2d45040873daf80009e8020785a952d82c"},
+		"root of 3":              {all[:3].root(), "c36d0025f81f425b0a12055eb722c5566bf8931ae3af0c7dbe91d79c476f80f7"},
+		"extraData of 3":         {all[:3].extraData(), "7b0252ccd46993687adf0c32f98622f0e3947c9ec2a42f64eaad81e43d77352150ae"},
+		"proof of 2 of 3":        {bytes.Join(all[:3].path(2), nil), "918cfa53e211b380edd794c40d68f754dfe5adc822a372dc1b28162e6db3deb2"},
+		"root of 5":              {all.root(), "237276a6e0fd573aef246b2bf0c234076c001b6668af1f4c5d38a3d7f4a29376"},
+		"extraData of 5":         {all.extraData(), "7b02e39354fa0b30390bf7e89d661ebe1d6cb712012504fd4e71a5f4e79e5ebba330"},
+		"first of 3 of 2 of 5":   {all.path(2)[0], "a80a6cbb33fb133920ac69b3f5b9f1d480831d258e3b415722c1a192771bba30"},
+		"second of 3 of 2 of 5":  {all.path(2)[1], "918cfa53e211b380edd794c40d68f754dfe5adc822a372dc1b28162e6db3deb2"},
+		"third of 3 of 2 of 5":   {all.path(2)[2], "3b03f01f05ba8fb338a4888fbd14e63e0d0825abe786979c6c34558919fe6570"},
+		"proof of the last of 5": {bytes.Join(all.path(4), nil), "03cf5e1bc0ac2b79a61fd4a268e32a8b29bb5c61543eaadb2053de14f0269cf2"},
+	} {
+		if got := hex.EncodeToString(tc.got); got != tc.want {
+			t.Errorf("%s: got %s, want %s", what, got, tc.want)
+		}
+	}
 }
 
 // crowd is a tree of so many leaves, all strangers' but that of the value at index, and how that one got in.
