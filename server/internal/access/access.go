@@ -49,8 +49,8 @@ func (r Role) String() string {
 // ParseRole reads "reader", "operator" or "admin".
 func ParseRole(text string) (Role, error) {
 	for i, name := range roleNames() {
-		if name == text && Role(i) != Nobody { //nolint:gosec // a few
-			return Role(i), nil //nolint:gosec // a few
+		if name == text && Role(i) != Nobody {
+			return Role(i), nil
 		}
 	}
 	return Nobody, fmt.Errorf("%.32q is no role: write reader, operator or admin", text)

@@ -21,8 +21,14 @@ func (a *Agents) watch(node *trust.Node, agent *agent) {
 	name, id := node.Name, node.ID
 	a.watching.Go(func() {
 		defer stop()
-		a.follow(ctx, name, agent)
-		a.unwatch(id, agent)
+		ended := a.follow(ctx, name, agent)
+		a.unwatch(id, agent) // before the node is asked again, which begins the next watch
+		if !ended || ctx.Err() != nil {
+			return
+		}
+		if err := a.hurryNode(ctx, name); err != nil {
+			a.logger.Debug("a node is asked no more", "node", name, "error", err)
+		}
 	})
 }
 
@@ -35,27 +41,21 @@ func (a *Agents) unwatch(id int64, agent *agent) {
 	}
 }
 
-// follow has the node asked at each event, and when the stream ends, which is what a reboot looks like. Nothing of it is signed: it decides when to ask, never what to answer.
-func (a *Agents) follow(ctx context.Context, name string, agent *agent) {
-	first := true
+// follow has the node asked at each event, and tells whether a stream that had begun has ended, which is what a reboot looks like. Nothing of it is signed: it decides when to ask, never what to
+// answer.
+func (a *Agents) follow(ctx context.Context, name string, agent *agent) (ended bool) {
 	err := agent.WatchStatus(ctx, func(client.Status) error {
-		if first { // where the node stands now: it was just asked
-			first = false
+		if !ended { // where the node stands now: it was just asked
+			ended = true
 			return nil
 		}
 		return a.hurryNode(ctx, name)
 	})
-	if ctx.Err() != nil {
-		return
-	}
-	if first {
+	if !ended && ctx.Err() == nil {
 		// It may not: the role "observe" is missing, or the agent is older. Then there is nothing to conclude from the end.
 		a.logger.Debug("a node can't be watched", "node", name, "error", err)
-		return
 	}
-	if err := a.hurryNode(ctx, name); err != nil {
-		a.logger.Debug("a node is asked no more", "node", name, "error", err)
-	}
+	return ended
 }
 
 func (a *Agents) hurryNode(ctx context.Context, name string) error {

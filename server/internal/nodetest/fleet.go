@@ -55,8 +55,8 @@ func (f *Fleet) Repeated() bool {
 	return false
 }
 
-// Hang is an error by which a node never answers.
-var Hang = errors.New("hang") //nolint:errname,revive // not an error that anybody sees
+// ErrHang, given to Fail, has a node never answer.
+var ErrHang = errors.New("hang")
 
 // Challenge implements challenge.Challenger.
 func (f *Fleet) Challenge(ctx context.Context, node *trust.Node, r challenge.Request) (verifier.Evidence, error) {
@@ -65,7 +65,7 @@ func (f *Fleet) Challenge(ctx context.Context, node *trust.Node, r challenge.Req
 	f.asked[node.Name]++
 	f.nonces[string(r.Nonce)]++
 	f.mu.Unlock()
-	if errors.Is(err, Hang) {
+	if errors.Is(err, ErrHang) {
 		<-ctx.Done()
 		return verifier.Evidence{}, ctx.Err()
 	}

@@ -161,7 +161,7 @@ func (s *Soft) attestation(bank verifier.PCRBank, extra []byte) tpm2.TPMSAttest 
 	var indices []uint
 	for _, v := range bank.Values {
 		h.Write(v.Value)
-		indices = append(indices, uint(v.Index)) //nolint:gosec // 0 to 23
+		indices = append(indices, uint(v.Index))
 	}
 	return tpm2.TPMSAttest{
 		Magic:           tpm2.TPMGeneratedValue,

@@ -18,7 +18,7 @@ func TestAClaimedNodeIsNobodyElses(t *testing.T) {
 	t.Parallel()
 
 	b := newBase(t)
-	node := b.claim(t, noon)
+	b.claim(t, noon)
 	if again, err := b.Claim(t.Context(), noon.Add(59*time.Second), 10, time.Minute); err != nil || len(again) != 0 {
 		t.Fatalf("claimed twice: %+v, %v", again, err)
 	}
@@ -27,7 +27,7 @@ func TestAClaimedNodeIsNobodyElses(t *testing.T) {
 	if err := b.EndLeases(t.Context(), noon.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	node = b.claim(t, noon.Add(time.Minute))
+	node := b.claim(t, noon.Add(time.Minute))
 	if err := b.Hurry(t.Context(), "node1", noon.Add(61*time.Second)); err != nil {
 		t.Fatal(err)
 	}

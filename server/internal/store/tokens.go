@@ -23,7 +23,7 @@ type Token struct {
 	ExpiresAt time.Time
 }
 
-const tokenColumns = "name, id, role, sha256, created_by, created_at, expires_at"
+const tokenColumns = "name, id, role, sha256, created_by, created_at, expires_at" // #nosec G101 -- names of columns
 
 // AddToken keeps a token; ErrExists if there is one of this name.
 func (s *Store) AddToken(ctx context.Context, a Act, token Token) error {
