@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/trustpool/trustpool/agent/internal/tpm"
+	"github.com/trustpool/trustpool/internal/certname"
 )
 
 // ListenConfig says where callers come in, and how many.
@@ -209,7 +210,7 @@ func (c Config) validateClients(p *problems) {
 		}
 
 		for _, san := range rule.SAN {
-			if _, problem := parseName(san); problem != "" {
+			if _, problem := certname.Parse(san); problem != "" {
 				p.add(key+".san", "%q %s", san, problem)
 			}
 		}
