@@ -1,0 +1,157 @@
+package access
+
+import (
+	"context"
+	"crypto/subtle"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/trustpool/trustpool/server/internal/store"
+)
+
+// Caller is somebody who was let in.
+type Caller struct {
+	// Name is what the admin log shows: token:NAME, or the name in the certificate that a rule has: dns:NAME, uri:URI, subject:NAME.
+	Name string
+	// Role is what the caller may do.
+	Role Role
+}
+
+// Config says who is let in.
+type Config struct {
+	Store *store.Store
+	// Rules are for client certificates.
+	Rules []Rule
+	// VerifyTLS says why the client of a connection may no longer come in: its certificate was revoked or has ended since the handshake. Nil: nobody's may be looked at again.
+	VerifyTLS  func(tls.ConnectionState) error
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Door lets callers in.
+type Door struct {
+	config  Config
+	rules   rules
+	denials prometheus.Counter
+	// heard bounds how many lines strangers make in the log.
+	heard *rate.Limiter
+}
+
+// New returns a Door. Its error tells all that is wrong with the rules.
+func New(config Config) (*Door, error) {
+	compiled, problems := newRules(config.Rules)
+	var errs []error
+	for key, problem := range problems {
+		errs = append(errs, fmt.Errorf("%s: %s", key, problem))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	d := &Door{config: config, rules: compiled, heard: rate.NewLimiter(1, 10), denials: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "trustpool_server_api_strangers_total",
+		Help: "Requests with neither a token that counts nor a client certificate that a rule names.",
+	})}
+	config.Registerer.MustRegister(d.denials)
+	return d, nil
+}
+
+// callerKey is where a context has its caller.
+type callerKey struct{}
+
+// From returns who is calling. Behind a Door there is always somebody.
+func From(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+// Protect lets only callers through to next, with themselves in the context. Strangers are all answered the same, whatever they ask for.
+func (d *Door) Protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, err := d.caller(r, time.Now())
+		if unavailable, ok := errors.AsType[*storeError](err); ok {
+			d.config.Logger.Error("tokens can't be looked up, so that nobody can be let in by one", "error", unavailable.err)
+			refuse(w, http.StatusServiceUnavailable, "The server can't look tokens up now. Try again in a moment; its log says why.")
+			return
+		}
+		if err != nil || caller.Role == Nobody {
+			d.stranger(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	})
+}
+
+// storeError says that the database did not answer.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return e.err.Error() }
+
+// errStranger is that of a caller who shows nothing.
+var errStranger = errors.New("no token and no client certificate that a rule names")
+
+// caller finds out who is calling. A token goes before a certificate: whoever shows one wants to be known by it.
+func (d *Door) caller(r *http.Request, now time.Time) (Caller, error) {
+	if text, shown := shownToken(r.Header); shown {
+		return d.byToken(r.Context(), text, now)
+	}
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return Caller{}, errStranger
+	}
+	if d.config.VerifyTLS != nil {
+		if err := d.config.VerifyTLS(*r.TLS); err != nil {
+			return Caller{}, fmt.Errorf("the client certificate does not count any more: %w", err)
+		}
+	}
+	certificate := r.TLS.PeerCertificates[0]
+	if now.After(certificate.NotAfter) {
+		return Caller{}, errors.New("the client certificate has ended")
+	}
+	return d.rules.caller(certificate), nil
+}
+
+// shownToken returns the token of a request: that of RFC 6750, or the "auth blob" of OpenStack's TrustedFilter, whose header OpenAttestation called by another name.
+func shownToken(h http.Header) (text string, shown bool) {
+	if values := h.Values("Authorization"); len(values) > 0 {
+		scheme, token, _ := strings.Cut(values[0], " ")
+		if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") {
+			return "", true
+		}
+		return strings.TrimSpace(token), true
+	}
+	for _, name := range []string{"X-Auth-Blob", "Auth_blob"} {
+		if values := h.Values(name); len(values) > 0 {
+			return values[0], true
+		}
+	}
+	return "", false
+}
+
+func (d *Door) byToken(ctx context.Context, text string, now time.Time) (Caller, error) {
+	id, digest, err := parseToken(text)
+	if err != nil {
+		return Caller{}, err
+	}
+	kept, err := d.config.Store.TokenByID(ctx, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Caller{}, &storeError{err}
+	}
+	if subtle.ConstantTimeCompare(kept.SHA256, digest[:]) != 1 { // of a token that there is not, the digest is empty
+		return Caller{}, errors.New("the token is unknown, or was revoked")
+	}
+	if !kept.ExpiresAt.IsZero() && !now.Before(kept.ExpiresAt) {
+		return Caller{}, fmt.Errorf("the token %s has expired", kept.Name)
+	}
+	role, err := ParseRole(kept.Role)
+	if err != nil {
+		return Caller{}, err
+	}
+	return Caller{Name: "token:" + kept.Name, Role: role}, nil
+}
