@@ -317,6 +317,32 @@ func TestAKilledAgentComesBackToItsTPM(t *testing.T) {
 	}
 }
 
+// TestACrashCanBeToldFromAWrongConfig is about Go's habit of exiting with 2 after a panic or SIGABRT, which is how systemd's watchdog ends a daemon: with
+// RestartPreventExitStatus=2 it would not be started again.
+func TestACrashCanBeToldFromAWrongConfig(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	config := filepath.Join(dir, "agent.yaml")
+	yaml := fmt.Sprintf("tpm: {device: %s/no-tpm}\nlisten: {address: '', unix: %[1]s/agent.sock}\nadmin: {address: ''}\nstate_dir: %[1]s\n", dir)
+
+	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	p := launch(t, "--config", config)
+	p.stderr.wait(t, "listening")
+
+	code := p.end(t, syscall.SIGABRT)
+	if status, ok := p.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGABRT {
+		t.Errorf("exit code %d, want the end by SIGABRT", code)
+	}
+
+	if said := p.stderr.String(); !strings.Contains(said, "goroutine ") {
+		t.Errorf("where it was is not told:\n%s", said)
+	}
+}
+
 // serveTPM starts a simulated node and offers its TPM on a unix socket.
 func serveTPM(t *testing.T, path string) {
 	t.Helper()

@@ -18,6 +18,8 @@ import (
 
 // runService runs the agent as its config file says.
 func runService(ctx context.Context, configPath string, stderr io.Writer) error {
+	daemon.CrashBySignal()
+
 	config, err := loadConfig(configPath)
 	if err != nil {
 		return err

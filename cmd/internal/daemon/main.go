@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -36,6 +37,12 @@ func Run(run func(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	context.AfterFunc(ctx, stop)
 
 	return ExitCode(run(ctx, os.Args[1:], os.Stdout, os.Stderr), os.Stderr)
+}
+
+// CrashBySignal has a panic, and a SIGABRT such as that of systemd's watchdog, end the process by a signal, after it has told where each goroutine was. Go would else exit
+// with 2, which is ExitUsage, and who looks after a daemon does not start it again after that.
+func CrashBySignal() {
+	debug.SetTraceback("crash")
 }
 
 // ExitCode writes an error to stderr and returns the exit code for it.
