@@ -50,6 +50,8 @@ type crowdResult struct {
 type tally struct {
 	perSecond float64
 	times     []time.Duration // of all calls that ended
+	// daemon and callers are the CPU time that a call took of each, verification of the replies apart.
+	daemon, callers time.Duration
 }
 
 // oneCrowd measures one size of a crowd, both ways on a node of their own, in rounds that take turns.
@@ -94,6 +96,7 @@ func (b *bench) oneCrowd(ctx context.Context, parent *stage, plan crowdPlan) (re
 
 // callers are connected to one node.
 type callers struct {
+	node    *node
 	clients []*client.Client
 	delay   time.Duration
 }
@@ -105,7 +108,7 @@ func (s *stage) callers(ctx context.Context, plan crowdPlan) (*callers, error) {
 		return nil, err
 	}
 
-	crowd := &callers{delay: plan.delay}
+	crowd := &callers{node: n, delay: plan.delay}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 
@@ -144,6 +147,11 @@ func (c *callers) round(ctx context.Context, o client.QuoteOptions, window time.
 		defer late.Stop()
 	}
 
+	meter, err := startMeter(c.node)
+	if err != nil {
+		return tally{}, err
+	}
+
 	var (
 		mu      sync.Mutex
 		answers []answer
@@ -180,6 +188,11 @@ func (c *callers) round(ctx context.Context, o client.QuoteOptions, window time.
 		return tally{}, err
 	}
 
+	ours, theirs, err := meter.read()
+	if err != nil {
+		return tally{}, err
+	}
+
 	// The daemon has done with those who left once somebody who comes now is answered.
 	if _, err := quote(ctx, c.clients[0], client.QuoteOptions{}); err != nil {
 		return tally{}, err
@@ -189,7 +202,10 @@ func (c *callers) round(ctx context.Context, o client.QuoteOptions, window time.
 		return tally{}, err
 	}
 
-	return count(answers, c.warmUp(window))
+	t, err := count(answers, c.warmUp(window))
+	t.callers, t.daemon = ours/time.Duration(len(answers)), theirs/time.Duration(len(answers))
+
+	return t, err
 }
 
 // warmUp is how much of a round does not count: until the crowd has found its pace. On a slow TPM it ends in the middle of a quote.

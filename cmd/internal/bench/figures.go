@@ -108,11 +108,11 @@ func (r *results) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.3f\n", c.Case, c.Key, c.DelayMS, c.P50, c.P99, c.Ratio)
 	}
 
-	fmt.Fprintln(w, "\ncallers\tkey\tadded ms\tone by one /s\tp50 ms\tp99 ms\taggregated /s\tp50 ms\tp99 ms\tratio")
+	fmt.Fprintln(w, "\ncallers\tkey\tadded ms\tone by one /s\tp50 ms\tp99 ms\taggregated /s\tp50 ms\tp99 ms\tratio\tCPU us, daemon\tcallers")
 
 	for _, c := range r.Crowds {
-		fmt.Fprintf(w, "%d\t%s\t%.0f\t%.1f\t%s\t%s\t%.1f\t%s\t%s\t%.2f\n", c.Callers, c.Key, c.DelayMS, c.Alone.PerSecond, orDash(c.Alone.P50), orDash(c.Alone.P99),
-			c.Together.PerSecond, orDash(c.Together.P50), orDash(c.Together.P99), c.Ratio)
+		fmt.Fprintf(w, "%d\t%s\t%.0f\t%.1f\t%s\t%s\t%.1f\t%s\t%s\t%.2f\t%.0f\t%.0f\n", c.Callers, c.Key, c.DelayMS, c.Alone.PerSecond, orDash(c.Alone.P50), orDash(c.Alone.P99),
+			c.Together.PerSecond, orDash(c.Together.P50), orDash(c.Together.P99), c.Ratio, c.Together.DaemonCPU, c.Together.CallersCPU)
 	}
 
 	fmt.Fprintln(w, "\nfigure\twhat\tvalue\tgoal\t")

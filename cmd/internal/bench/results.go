@@ -64,6 +64,9 @@ type crowdWay struct {
 	PerSecond float64 `json:"per_second"`
 	P50       float64 `json:"p50_ms"`
 	P99       float64 `json:"p99_ms"`
+	// DaemonCPU and CallersCPU are what one call takes of each, in microseconds.
+	DaemonCPU  float64 `json:"daemon_cpu_us"`
+	CallersCPU float64 `json:"callers_cpu_us"`
 }
 
 func newResults(short bool) *results {
@@ -150,18 +153,20 @@ func (r *results) addCrowd(plan crowdPlan, result crowdResult) {
 // summary gives the medians over the rounds of rates, and the percentiles of all calls.
 func summary(rounds []tally, callers int) crowdWay {
 	var (
-		rates    []float64
-		times    []time.Duration
-		complete = true
+		rates, daemon, callersOwn []float64
+		times                     []time.Duration
+		complete                  = true
 	)
 
 	for _, round := range rounds {
 		rates = append(rates, round.perSecond)
+		daemon = append(daemon, 1000*milliseconds(round.daemon))
+		callersOwn = append(callersOwn, 1000*milliseconds(round.callers))
 		times = append(times, round.times...)
 		complete = complete && len(round.times) >= 2*callers
 	}
 
-	way := crowdWay{PerSecond: quantile(rates, 0.5)}
+	way := crowdWay{PerSecond: quantile(rates, 0.5), DaemonCPU: quantile(daemon, 0.5), CallersCPU: quantile(callersOwn, 0.5)}
 	if complete {
 		way.P50, way.P99 = milliseconds(quantile(times, 0.5)), milliseconds(quantile(times, 0.99))
 	}
