@@ -89,6 +89,8 @@ func answerTo(reason agentv1.ErrorReason) answer {
 		return answer{codes.FailedPrecondition, "the TPM's endorsement hierarchy has an authorisation value: the node's operator has to set tpm.endorsement_auth_file", 0}
 	case agentv1.ErrorReason_ERROR_REASON_RECORD_UNREADABLE:
 		return answer{codes.FailedPrecondition, "the agent's record of its AK can't be read: the node's operator has to restore it, or run trustpool-agent identity reprovision", 0}
+	case agentv1.ErrorReason_ERROR_REASON_RECORD_UNWRITABLE:
+		return answer{codes.FailedPrecondition, "the agent can't write its record of its AK: the node's operator has to make room in state_dir, or let the agent's user write there", 0}
 	case agentv1.ErrorReason_ERROR_REASON_AK_UNKNOWN:
 		return answer{codes.NotFound, "no AK of this node has this Name: ask GetIdentity which there are", 0}
 	case agentv1.ErrorReason_ERROR_REASON_EK_UNKNOWN:
@@ -179,6 +181,7 @@ func reasonOf(err error) agentv1.ErrorReason {
 		{tpm.ErrForeignKey, agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED},
 		{tpm.ErrAuthRequired, agentv1.ErrorReason_ERROR_REASON_AUTH_REQUIRED},
 		{tpm.ErrRecord, agentv1.ErrorReason_ERROR_REASON_RECORD_UNREADABLE},
+		{tpm.ErrUnrecorded, agentv1.ErrorReason_ERROR_REASON_RECORD_UNWRITABLE},
 		{tpm.ErrUnknownAK, agentv1.ErrorReason_ERROR_REASON_AK_UNKNOWN},
 		{tpm.ErrUnknownEK, agentv1.ErrorReason_ERROR_REASON_EK_UNKNOWN},
 		{tpm.ErrTLSKey, agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE},

@@ -30,6 +30,8 @@ var (
 	ErrAuthRequired = errors.New("endorsement hierarchy needs its authorisation value")
 	// ErrRecord says that the record of the AK can't be read.
 	ErrRecord = errors.New("record of the AK not readable")
+	// ErrUnrecorded says that the record of the AK can't be written: nothing was begun that relies on it.
+	ErrUnrecorded = errors.New("record of the AK not writable")
 	// ErrUnknownAK says that no AK has this Name.
 	ErrUnknownAK = errors.New("no AK with this Name")
 )

@@ -352,8 +352,8 @@ func TestARecordThatCannotBeWrittenStopsARotationAndNoQuote(t *testing.T) {
 	defer h.stop()
 	mustQuote(t, h.owner, selection)
 
-	if _, err := h.owner.Rotate(t.Context()); err == nil {
-		t.Error("a rotation began that no record tells of")
+	if _, err := h.owner.Rotate(t.Context()); !errors.Is(err, tpm.ErrUnrecorded) {
+		t.Errorf("a rotation that no record tells of: got %v, want ErrUnrecorded", err)
 	}
 
 	mustQuote(t, h.owner, selection)

@@ -153,7 +153,7 @@ func strictJSON(content []byte, into any) error {
 	return nil
 }
 
-// writeRecord replaces the record so that a crash leaves the old one or the new one, whole. Without a path nothing is kept.
+// writeRecord replaces the record so that a crash leaves the old one or the new one, whole. Without a path nothing is kept. A failure to do so is ErrUnrecorded.
 func writeRecord(path string, record Record) (err error) {
 	if path == "" {
 		return nil
@@ -177,7 +177,7 @@ func writeRecord(path string, record Record) (err error) {
 	}
 
 	if err != nil {
-		return fmt.Errorf("writing the AK's record: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnrecorded, err)
 	}
 
 	return nil

@@ -210,7 +210,8 @@ func (a *Agents) failed(node *trust.Node, agent *agent, err error) error {
 	case agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE, agentv1.ErrorReason_ERROR_REASON_BANK_UNKNOWN:
 		return &RefusalError{Reason: trust.PCRMissing, Err: err}
 	case agentv1.ErrorReason_ERROR_REASON_AK_INVALIDATED, agentv1.ErrorReason_ERROR_REASON_HIERARCHY_DISABLED, agentv1.ErrorReason_ERROR_REASON_HANDLE_TAKEN,
-		agentv1.ErrorReason_ERROR_REASON_AUTH_REQUIRED, agentv1.ErrorReason_ERROR_REASON_RECORD_UNREADABLE, agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE:
+		agentv1.ErrorReason_ERROR_REASON_AUTH_REQUIRED, agentv1.ErrorReason_ERROR_REASON_RECORD_UNREADABLE, agentv1.ErrorReason_ERROR_REASON_RECORD_UNWRITABLE,
+		agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE:
 		return &RefusalError{Reason: trust.NoQuote, Err: err}
 	default:
 		a.forget(node.ID, agent)

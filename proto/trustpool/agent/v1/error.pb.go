@@ -105,6 +105,8 @@ const (
 	// RESOURCE_EXHAUSTED: so many wait for the TPM that this call's deadline can't be met, and nothing was done. RetryInfo says when such a deadline could be met, by how long turns take
 	// now. It is not DEADLINE_EXCEEDED, which says that time has run out and leaves open what was done.
 	ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT ErrorReason = 38
+	// FAILED_PRECONDITION: the agent can't write its record of its AK, as with a full disk, and begins nothing that it could not remember; the node's operator has to act. Quotes go on.
+	ErrorReason_ERROR_REASON_RECORD_UNWRITABLE ErrorReason = 39
 )
 
 // Enum value maps for ErrorReason.
@@ -149,6 +151,7 @@ var (
 		36: "ERROR_REASON_SAN_INVALID",
 		37: "ERROR_REASON_AGENT_FAILED",
 		38: "ERROR_REASON_DEADLINE_TOO_SHORT",
+		39: "ERROR_REASON_RECORD_UNWRITABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -190,6 +193,7 @@ var (
 		"ERROR_REASON_SAN_INVALID":           36,
 		"ERROR_REASON_AGENT_FAILED":          37,
 		"ERROR_REASON_DEADLINE_TOO_SHORT":    38,
+		"ERROR_REASON_RECORD_UNWRITABLE":     39,
 	}
 )
 
@@ -224,7 +228,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\x9c\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xc0\n" +
 	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
@@ -266,7 +270,8 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	" ERROR_REASON_TLS_KEY_UNAVAILABLE\x10#\x12\x1c\n" +
 	"\x18ERROR_REASON_SAN_INVALID\x10$\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_FAILED\x10%\x12#\n" +
-	"\x1fERROR_REASON_DEADLINE_TOO_SHORT\x10&BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	"\x1fERROR_REASON_DEADLINE_TOO_SHORT\x10&\x12\"\n" +
+	"\x1eERROR_REASON_RECORD_UNWRITABLE\x10'BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once
