@@ -17,10 +17,10 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures man package vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures man package package-test vm-test clean need-go
 
 help: ## Lists these targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-go ## Builds the static binaries into build/.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$(STAMP) -ldflags '-s -w' -o build/ $(COMMANDS:%=./cmd/%)
@@ -72,6 +72,10 @@ man: need-go ## Writes the man pages and shell completions into build/man/.
 
 package: need-go ## Builds the deb and rpm packages, for amd64 and arm64, into build/packages/.
 	@packaging/build
+
+package-test: need-go ## Builds the packages twice, checks them, and takes them through their life in a container (needs root).
+	@$(PART) packages .ci/packages apparmor lintian man-db mmdebstrap rpm shellcheck systemd-container
+	@$(PART) package .ci/package
 
 clean: ## Removes build/.
 	rm -rf build
