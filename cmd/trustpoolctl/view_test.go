@@ -55,6 +55,25 @@ func TestQuoteLooksAtEveryCheckThatNeedsNoKnownGoodValues(t *testing.T) {
 	}
 }
 
+func TestQuoteTellsHowManyWereSignedTogether(t *testing.T) {
+	t.Parallel()
+
+	view := &quoteView{Whole: true, Aggregated: &verifier.Aggregated{Index: 4, Size: 13}}
+	var text, asJSON strings.Builder
+	if err := (&output{stdout: &text}).print(view, view.text); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&output{stdout: &asJSON, json: true}).print(view, view.text); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "\n  signed         together with 12 others\n") {
+		t.Errorf("got\n%s", &text)
+	}
+	if !strings.Contains(asJSON.String(), "\"aggregated\": {\n    \"index\": 4,\n    \"size\": 13\n  }") {
+		t.Errorf("got\n%s", &asJSON)
+	}
+}
+
 func TestVerdictLineOfTheZeroResultRefuses(t *testing.T) {
 	t.Parallel()
 
