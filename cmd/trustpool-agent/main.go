@@ -64,7 +64,7 @@ fails at run time.`,
 	}
 	root.Flags().StringVar(&configPath, "config", "/etc/trustpool-agent/agent.yaml", "configuration `file`, see agent.yaml(5)")
 	simulator.register(root)
-	root.AddCommand(checkConfigCommand(), collectCommand(), identityCommand())
+	root.AddCommand(checkConfigCommand(), collectCommand(), doctorCommand(), identityCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return daemon.UsageError{Err: fmt.Errorf("%w; see trustpool-agent --help", err)}
 	})

@@ -141,3 +141,13 @@ func (e *entry) load(l ManifestLog, keep int64) error {
 
 	return nil
 }
+
+// Collected returns the manifest of the snapshot that a Store would serve. Its error says why there is none, and what to do.
+func Collected(o Options) (Manifest, error) {
+	snapshot, why := (&Store{options: o}).readCollected(bounds{})
+	if snapshot == nil {
+		return Manifest{}, errors.New(why.text)
+	}
+
+	return snapshot.manifest, nil
+}

@@ -167,7 +167,7 @@ func (t *TLS) Register(registerer prometheus.Registerer, name string) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: name + "_tls_client_ca_not_after_timestamp_seconds",
 			Help: "When the first of the authorities that sign clients' certificates ends, in Unix time.",
-		}, func() float64 { return float64(t.present.Load().authoritiesEnd.Unix()) }),
+		}, func() float64 { return float64(t.present.Load().authoritiesEnd().Unix()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: name + "_tls_crl_next_update_timestamp_seconds",
 			Help: "When the first of the CRLs is outdated, in Unix time; 0 if there is none.",

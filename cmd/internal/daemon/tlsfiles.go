@@ -105,12 +105,9 @@ func (f TLSFiles) load() (*material, error) {
 	}
 
 	m.authorities = x509.NewCertPool()
+	m.accepted = authorities
 	for _, authority := range authorities {
 		m.authorities.AddCert(authority)
-
-		if m.authoritiesEnd.IsZero() || authority.NotAfter.Before(m.authoritiesEnd) {
-			m.authoritiesEnd = authority.NotAfter
-		}
 	}
 
 	if f.CRL != "" {

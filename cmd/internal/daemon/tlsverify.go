@@ -18,10 +18,10 @@ type material struct {
 	pair        tls.Certificate
 	certificate *x509.Certificate // the server's own
 	authorities *x509.CertPool
-	// authoritiesEnd is when the first of them ends.
-	authoritiesEnd time.Time
-	revoked        revocations
-	known          verified
+	// accepted are the authorities themselves.
+	accepted []*x509.Certificate
+	revoked  revocations
+	known    verified
 }
 
 // verify checks a client's chain, leaf first.
@@ -57,6 +57,13 @@ func (m *material) verify(chain []*x509.Certificate, now time.Time) error {
 	m.known.add(leaf, chains[0])
 
 	return nil
+}
+
+// authoritiesEnd returns when the first of the authorities ends.
+func (m *material) authoritiesEnd() time.Time {
+	first := slices.MinFunc(m.accepted, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+
+	return first.NotAfter
 }
 
 // outdated returns the ends of the CRLs that should have been replaced by now.

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/trustpool/trustpool/agent"
+	"github.com/trustpool/trustpool/cmd/internal/daemon"
+)
+
+// How long before their end certificates are warned of.
+const (
+	serverWarning    = 14 * 24 * time.Hour
+	authorityWarning = 30 * 24 * time.Hour
+)
+
+// examineTLS looks at the TLS files as the daemon would, and then at what it would only find out with its callers.
+func examineTLS(config agent.Config) []agent.Finding {
+	var key *agent.TLSKey
+	if config.TLS.Key == agent.KeyInTPM {
+		key = agent.NewTLSKey()
+	}
+
+	files, err := daemon.LoadTLS(tlsFiles(config.TLS, key), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return []agent.Finding{found("tls", agent.OutcomeFailed, "put the right files there, and let the agent's user read them; docs/install.md shows how to make them", "%v", err)}
+	}
+
+	now := time.Now()
+
+	facts, err := files.Facts(now)
+	if err != nil {
+		return []agent.Finding{found("tls", agent.OutcomeFailed, "", "%v", err)}
+	}
+
+	findings := []agent.Finding{validity("tls", "the server's certificate", facts.Chain[0], now, serverWarning), certifiedNames(facts.Chain[0])}
+	findings = append(findings, inOrder(facts.Chain)...)
+
+	for _, authority := range facts.Authorities {
+		findings = append(findings, validity("tls", fmt.Sprintf("the client CA %q", authority.Subject), authority, now, authorityWarning))
+	}
+
+	findings = append(findings, forClientsToo(facts.Chain[0])...)
+	findings = append(findings, secrecy(config.TLS.Key)...)
+	findings = append(findings, revocation(config.TLS.CRL, facts.Outdated))
+
+	return findings
+}
+
+// validity tells whether a certificate is good now, and for how long.
+func validity(check, what string, certificate *x509.Certificate, now time.Time, early time.Duration) agent.Finding {
+	const day = 24 * time.Hour
+
+	from, to := certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339)
+
+	switch left := certificate.NotAfter.Sub(now); {
+	case now.Before(certificate.NotBefore):
+		return found(check, agent.OutcomeFailed, "set the clock right if it is wrong (timedatectl), else wait or have another certificate made",
+			"%s is not good before %s, and it is %s", what, from, now.UTC().Format(time.RFC3339))
+	case left <= 0:
+		return found(check, agent.OutcomeFailed, "have a new one made, and put it in its place: the agent takes it over at once", "%s ended at %s", what, to)
+	case left < early:
+		return found(check, agent.OutcomeWarning, "have a new one made, and put it in its place: the agent takes it over at once", "%s ends at %s, in %d days", what, to, left/day)
+	default:
+		return found(check, agent.OutcomeOK, "", "%s is good until %s", what, to)
+	}
+}
+
+// certifiedNames tells whether callers who know this host by its name find that name in the certificate. Only subject alternative names count for them (RFC 9525, 2).
+func certifiedNames(certificate *x509.Certificate) agent.Finding {
+	var all []string
+
+	all = append(all, certificate.DNSNames...)
+	for _, ip := range certificate.IPAddresses {
+		all = append(all, ip.String())
+	}
+
+	if len(all) == 0 {
+		return found("tls", agent.OutcomeFailed, "have one made with the node's name as subjectAltName", "the server's certificate has no subject alternative name: every caller refuses it")
+	}
+
+	host, err := os.Hostname()
+	if err != nil {
+		return found("tls", agent.OutcomeWarning, "", "this host's name is not known: %v", err)
+	}
+
+	short, _, _ := strings.Cut(host, ".")
+	isOurs := slices.ContainsFunc(certificate.DNSNames, func(name string) bool {
+		first, _, _ := strings.Cut(name, ".")
+
+		return strings.EqualFold(first, short)
+	})
+
+	if isOurs || certificate.VerifyHostname(host) == nil || slices.ContainsFunc(certificate.IPAddresses, isLocal) {
+		return found("tls", agent.OutcomeOK, "", "the server's certificate is for %s, and this host is %s", strings.Join(all, ", "), host)
+	}
+
+	return found("tls", agent.OutcomeWarning, "have callers use one of these names, or have a certificate made with this host's name as subjectAltName",
+		"the server's certificate is for %s, but this host is %s: who calls it so refuses the certificate", strings.Join(all, ", "), host)
+}
+
+// isLocal says whether an address is one of this host's that others can use.
+func isLocal(ip net.IP) bool {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+
+	return !ip.IsLoopback() && slices.ContainsFunc(addresses, func(address net.Addr) bool {
+		network, ok := address.(*net.IPNet)
+
+		return ok && network.IP.Equal(ip)
+	})
+}
+
+// inOrder tells whether each certificate of the file is signed by the next one, as RFC 8446, 4.4.2 wants it sent.
+func inOrder(certificates []*x509.Certificate) []agent.Finding {
+	for i := range len(certificates) - 1 {
+		if err := certificates[i].CheckSignatureFrom(certificates[i+1]); err != nil {
+			return []agent.Finding{found("tls", agent.OutcomeFailed, "write the server's certificate first, then the one that signed it, and so on",
+				"certificate %d in the server's file, of %q, is not signed by the next one: %v", i+1, certificates[i].Subject, err)}
+		}
+	}
+
+	return nil
+}
+
+// forClientsToo tells of a certificate that is good for more than it should be.
+func forClientsToo(certificate *x509.Certificate) []agent.Finding {
+	if !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		return nil
+	}
+
+	return []agent.Finding{found("tls", agent.OutcomeWarning, "have one made with the extended key usage serverAuth only",
+		"the server's certificate is for clients too: who takes it from this node can call other nodes with it")}
+}
+
+// secrecy tells of a private key that is none.
+func secrecy(key string) []agent.Finding {
+	path, err := daemon.CredentialPath(key)
+	if err != nil || key == agent.KeyInTPM {
+		return nil
+	}
+
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o007 == 0 {
+		return nil
+	}
+
+	return []agent.Finding{found("tls", agent.OutcomeWarning, "chmod 0640 "+path+", and have a new key and certificate made if others use this host",
+		"everybody on this host may read the private key %s", path)}
+}
+
+// revocation tells whether the agent knows who was revoked.
+func revocation(crl string, outdated []time.Time) agent.Finding {
+	switch {
+	case crl == "":
+		return found("tls", agent.OutcomeOK, "", "no tls.crl: nobody is revoked")
+	case len(outdated) > 0:
+		return found("tls", agent.OutcomeWarning, "put a fresh one in its place: the agent takes it over at once",
+			"a CRL was to be replaced by %s: what was revoked since is not known", outdated[0].UTC().Format(time.RFC3339))
+	default:
+		return found("tls", agent.OutcomeOK, "", "the CRL is fresh")
+	}
+}
