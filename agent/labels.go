@@ -64,7 +64,8 @@ func isOfOthers(reason agentv1.ErrorReason) bool {
 	case agentv1.ErrorReason_ERROR_REASON_RATE_LIMITED, agentv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS,
 		agentv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE, agentv1.ErrorReason_ERROR_REASON_LOG_OFFSET_INVALID, agentv1.ErrorReason_ERROR_REASON_LOG_CHANGED,
 		agentv1.ErrorReason_ERROR_REASON_EK_UNKNOWN, agentv1.ErrorReason_ERROR_REASON_CREDENTIAL_INVALID, agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID,
-		agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE, agentv1.ErrorReason_ERROR_REASON_SAN_INVALID:
+		agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE, agentv1.ErrorReason_ERROR_REASON_SAN_INVALID,
+		agentv1.ErrorReason_ERROR_REASON_RECORD_UNWRITABLE:
 		return true
 	default:
 		return false
