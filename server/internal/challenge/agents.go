@@ -147,7 +147,7 @@ func (a *Agents) Challenge(ctx context.Context, node *trust.Node, r Request) (ve
 	if err != nil {
 		return verifier.Evidence{}, a.failed(node, agent, err)
 	}
-	a.watch(node, agent)
+	a.watch(node, reply.Evidence.Hints[client.HintBootID], agent)
 	return reply.Evidence, nil
 }
 

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/trustpool/trustpool/server/internal/store"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier/client"
 )
 
-// watch listens to what an agent says of its node, as long as the connection is kept. It begins once the node has answered.
-func (a *Agents) watch(node *trust.Node, agent *agent) {
+// watch listens to what an agent says of its node, as long as the connection is kept. It begins once the node has answered, in the boot of that ID.
+func (a *Agents) watch(node *trust.Node, bootID string, agent *agent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.hurry == nil || a.closed || agent.stop != nil || a.agents[node.ID] != agent {
@@ -21,9 +24,9 @@ func (a *Agents) watch(node *trust.Node, agent *agent) {
 	name, id := node.Name, node.ID
 	a.watching.Go(func() {
 		defer stop()
-		ended := a.follow(ctx, name, agent)
+		again := a.follow(ctx, name, bootID, agent)
 		a.unwatch(id, agent) // before the node is asked again, which begins the next watch
-		if !ended || ctx.Err() != nil {
+		if !again || ctx.Err() != nil {
 			return
 		}
 		if err := a.hurryNode(ctx, name); err != nil {
@@ -41,21 +44,26 @@ func (a *Agents) unwatch(id int64, agent *agent) {
 	}
 }
 
-// follow has the node asked at each event, and tells whether a stream that had begun has ended, which is what a reboot looks like. Nothing of it is signed: it decides when to ask, never what to
-// answer.
-func (a *Agents) follow(ctx context.Context, name string, agent *agent) (ended bool) {
-	err := agent.WatchStatus(ctx, func(client.Status) error {
-		if !ended { // where the node stands now: it was just asked
-			ended = true
+// follow has the node asked at each event, and tells whether it is to be asked at the end: a stream that breaks is what a reboot looks like. Nothing of it is signed: it decides when to ask,
+// never what to answer.
+func (a *Agents) follow(ctx context.Context, name, bootID string, agent *agent) bool {
+	begun := false
+	err := agent.WatchStatus(ctx, func(now client.Status) error {
+		if !begun && now.BootID == bootID { // where the node stands: it was just asked
+			begun = true
 			return nil
 		}
+		begun = true
 		return a.hurryNode(ctx, name)
 	})
-	if !ended && ctx.Err() == nil {
-		// It may not: the role "observe" is missing, or the agent is older. Then there is nothing to conclude from the end.
+	if begun || err == nil || status.Code(err) == codes.Unavailable {
+		return true
+	}
+	if ctx.Err() == nil {
+		// It may not: the role "observe" is missing, or it watches as many as it can. There is nothing to conclude from that.
 		a.logger.Debug("a node can't be watched", "node", name, "error", err)
 	}
-	return ended
+	return false
 }
 
 func (a *Agents) hurryNode(ctx context.Context, name string) error {
