@@ -55,7 +55,7 @@ func (f *Fleet) Repeated() bool {
 	return false
 }
 
-// ErrHang, given to Fail, has a node never answer.
+// ErrHang has a node never answer: for Fail.
 var ErrHang = errors.New("hang")
 
 // Challenge implements challenge.Challenger.
