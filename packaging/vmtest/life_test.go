@@ -150,7 +150,9 @@ func fullDisk(ctx context.Context, t *testing.T, s *stage) {
 	s.verify(ctx, t, 0)
 
 	said := s.ctl(ctx, t, 1, "rotate", "--node", "node1.json")
-	t.Logf("rotating: %s", said)
+	if !strings.Contains(said, "make room in state_dir") {
+		t.Errorf("the refusal does not tell what to do:\n%s", said)
+	}
 
 	s.verify(ctx, t, 0)
 

@@ -42,9 +42,9 @@ func steps() []step {
 		{"an agent that hangs is replaced", hung, false, true},
 		{"a stop lets calls under way finish", drained, false, true},
 		{"a TPM that goes and comes is told, and taken up again", unbound, false, true},
-		{"no rule of AppArmor was broken", unbroken, false, true},
+		{"no rule of AppArmor was broken", unbroken, false, false},
 		{"a power cycle keeps the key and ends the launch", powerCycle, false, true},
-		{"no rule of AppArmor was broken after it either", unbroken, false, true},
+		{"no rule of AppArmor was broken after it either", unbroken, false, false},
 	}
 }
 

@@ -20,7 +20,11 @@ const resourceManager = "tpmrm"
 
 // find returns the resource manager in a folder that has the lowest number.
 func find(dir string) (string, error) {
-	found := managers(dir)
+	found, err := managers(dir)
+	if err != nil {
+		return "", fmt.Errorf("looking for %s: %w", filepath.Join(dir, resourceManager+"N"), err)
+	}
+
 	if len(found) == 0 {
 		return "", fmt.Errorf("waiting for %s: %w; the machine has no TPM, the firmware hides it, or its driver is not bound",
 			filepath.Join(dir, resourceManager+"N"), fs.ErrNotExist)
@@ -35,8 +39,8 @@ func missing(path string, err error) error {
 		return err
 	}
 
-	others := managers(filepath.Dir(path))
-	if len(others) == 0 {
+	others, unread := managers(filepath.Dir(path))
+	if unread != nil || len(others) == 0 {
 		return fmt.Errorf("waiting for %s: %w", path, err)
 	}
 
@@ -45,10 +49,10 @@ func missing(path string, err error) error {
 }
 
 // managers lists the resource managers in a folder by rising number.
-func managers(dir string) []string {
+func managers(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 
 	var numbers []uint64
@@ -67,5 +71,5 @@ func managers(dir string) []string {
 		paths[i] = filepath.Join(dir, resourceManager+strconv.FormatUint(number, 10))
 	}
 
-	return paths
+	return paths, nil
 }

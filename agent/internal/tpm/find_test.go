@@ -74,6 +74,20 @@ func TestAutoTakesTheLowestNumber(t *testing.T) {
 	}
 }
 
+// TestAutoTellsAFolderItMayNotReadFromAMachineWithoutTPM is about confinement, as by AppArmor: the operator has to look at the profile, not into the firmware.
+func TestAutoTellsAFolderItMayNotReadFromAMachineWithoutTPM(t *testing.T) {
+	t.Parallel()
+
+	file := filepath.Join(t.TempDir(), "no-folder")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := openIn(file, Auto); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "looking for") {
+		t.Errorf("got %v, want the reason why the folder can't be read", err)
+	}
+}
+
 func TestAFixedPathSaysWhatItWaitsForAndWhatThereIs(t *testing.T) {
 	t.Parallel()
 
