@@ -31,6 +31,8 @@ type quoteRequest struct {
 	akName     []byte
 	selections []tpm.Selection
 	logs       map[string][]byte
+	// aggregated says that the caller takes a quote that is signed together with others.
+	aggregated bool
 }
 
 // Quote implements the RPC of that name.
@@ -74,6 +76,7 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 		AkPublic:       quote.AK.Public,
 		AkCertificate:  unlessKnown(quote.AK.Record.Certificate, request.GetKnownAkCertificateDigest()),
 		Logs:           references,
+		Aggregation:    quote.aggregation,
 		Hints: &agentv1.UnsignedHints{
 			BootId:       s.bootID,
 			LaunchStatus: launch.status,
@@ -86,13 +89,13 @@ func (s *quoteService) quote(ctx context.Context, request *agentv1.QuoteRequest)
 }
 
 // sign has the TPM sign what the bind mode says. The AK is named in what is signed: should a rotation end just now, the next one is asked.
-func (s *quoteService) sign(ctx context.Context, parsed quoteRequest, logs []*agentv1.LogReference) (*tpm.Quote, error) {
+func (s *quoteService) sign(ctx context.Context, parsed quoteRequest, logs []*agentv1.LogReference) (signed, error) {
 	for {
 		akName := parsed.akName
 		if len(akName) == 0 {
 			state, err := s.ready(ctx)
 			if err != nil {
-				return nil, err
+				return signed{}, err
 			}
 
 			akName = state.AK.Name()
@@ -100,10 +103,10 @@ func (s *quoteService) sign(ctx context.Context, parsed quoteRequest, logs []*ag
 
 		extraData, err := parsed.extraData(ctx, akName, logs)
 		if err != nil {
-			return nil, err
+			return signed{}, err
 		}
 
-		quote, err := s.tpm.Quote(ctx, tpm.Request{ExtraData: extraData, Selections: parsed.selections, AKName: akName})
+		quote, err := s.signOne(ctx, parsed, akName, extraData)
 		if len(parsed.akName) == 0 && errors.Is(err, tpm.ErrUnknownAK) {
 			continue
 		}
@@ -154,7 +157,7 @@ func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, prope
 		return quoteRequest{}, err
 	}
 
-	return quoteRequest{nonce: nonce, bindMode: request.GetBindMode(), akName: request.GetAkName(), selections: selections, logs: wanted}, nil
+	return quoteRequest{nonce: nonce, bindMode: request.GetBindMode(), akName: request.GetAkName(), selections: selections, logs: wanted, aggregated: request.GetAcceptAggregation()}, nil
 }
 
 // extraData returns what is to be signed beside the PCRs.

@@ -66,15 +66,18 @@ type ticket struct {
 	turn chan<- struct{}
 }
 
-// party holds tickets of which one is used; the others are withdrawn then.
+// party holds tickets of which one is used; whoever uses it withdraws the others.
 type party struct {
 	tickets []*ticket
 	round   uint64
+	// granted, if not nil, is called in place of a token for a ticket.
+	granted func()
 }
 
 // lane holds the tickets of a class, by caller.
 type lane struct {
 	accounts []*account // the next one first
+	last     string     // the caller who had the last turn
 }
 
 type account struct {
@@ -142,7 +145,9 @@ func (q *queue) ahead(now time.Time, t *ticket) time.Duration {
 		wait = max(0, q.mean[q.running.class]-now.Sub(q.began))
 	}
 
-	q.round++
+	if q.round++; t.party != nil {
+		t.party.round = q.round // it is not in its own way
+	}
 
 	for class := range classes {
 		mean := q.mean[class]
@@ -198,8 +203,15 @@ func (q *queue) grant(now time.Time) {
 	}
 
 	q.remove(t)
-	q.lanes[t.class].toEnd(t.caller)
+	q.lanes[t.class].served(t.caller)
 	q.running, q.began = t, now
+
+	if t.party != nil && t.party.granted != nil {
+		t.party.granted()
+
+		return
+	}
+
 	t.turn <- struct{}{}
 }
 

@@ -364,12 +364,10 @@ func TestANoisyCallerWaitsBehindItself(t *testing.T) {
 
 	polite := ask("polite")
 
-	for range 2 {
-		q.end(now.Add(modelQuote), true)
-	}
+	q.end(now.Add(modelQuote), true)
 
 	if q.running != polite {
-		t.Error("the polite caller is not served second, after one that stood there before it")
+		t.Error("the polite caller is not next")
 	}
 }
 
@@ -401,13 +399,13 @@ func TestADeadlineThatCanNotBeMetIsToldAtOnce(t *testing.T) {
 
 	now = now.Add(modelQuote / 2)
 
-	// One is under way for half its time, and another one of a's goes before b's, which takes a quote time itself.
+	// One of a's is under way for half its time, then it is b's turn, which takes a quote time itself.
 	for _, test := range []struct {
 		within, retry time.Duration
 	}{
-		{250 * time.Millisecond, 0},
-		{249 * time.Millisecond, time.Millisecond},
-		{50 * time.Millisecond, 200 * time.Millisecond},
+		{150 * time.Millisecond, 0},
+		{149 * time.Millisecond, time.Millisecond},
+		{50 * time.Millisecond, 100 * time.Millisecond},
 	} {
 		var refusal *QueueError
 
@@ -415,7 +413,7 @@ func TestADeadlineThatCanNotBeMetIsToldAtOnce(t *testing.T) {
 		case test.retry == 0 && err != nil:
 			t.Errorf("within %v: %v", test.within, err)
 		case test.retry == 0:
-			q.withdraw(now, q.lanes[ClassQuote].accounts[1].tickets[0])
+			q.withdraw(now, q.lanes[ClassQuote].accounts[0].tickets[0])
 		case !errors.As(err, &refusal) || !errors.Is(err, ErrTooLate) || refusal.Retry != test.retry:
 			t.Errorf("within %v: %+v", test.within, refusal)
 		}

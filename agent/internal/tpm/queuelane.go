@@ -2,11 +2,11 @@ package tpm
 
 import "slices"
 
-// add puts a ticket behind its caller's others; a caller who had none is the last of all.
+// add puts a ticket behind its caller's others. A caller who had none is the last of all, but for the one who had the last turn.
 func (l *lane) add(t *ticket) {
 	i := l.index(t.caller)
 	if i < 0 {
-		l.accounts = append(l.accounts, &account{caller: t.caller, tickets: []*ticket{t}})
+		l.accounts = slices.Insert(l.accounts, l.place(), &account{caller: t.caller, tickets: []*ticket{t}})
 
 		return
 	}
@@ -35,8 +35,20 @@ func (l *lane) remove(t *ticket) bool {
 	return true
 }
 
-// toEnd puts a caller behind all others.
-func (l *lane) toEnd(caller string) {
+// place returns where the account of a caller goes who has none.
+func (l *lane) place() int {
+	n := len(l.accounts)
+	if n > 0 && l.accounts[n-1].caller == l.last {
+		return n - 1
+	}
+
+	return n
+}
+
+// served puts a caller behind all others: it had its turn.
+func (l *lane) served(caller string) {
+	l.last = caller
+
 	if i := l.index(caller); i >= 0 {
 		a := l.accounts[i]
 		l.accounts = append(slices.Delete(l.accounts, i, i+1), a)
@@ -58,16 +70,16 @@ func (l *lane) first(will func(*ticket) bool) *ticket {
 
 // before counts the turns until a new ticket of a caller would have his: all of his own, and of each other caller as many, and the one for the new ticket.
 func (l *lane) before(caller string, round uint64) int {
-	own := 0
+	own, place := 0, l.place()
 	if i := l.index(caller); i >= 0 {
-		own = len(l.accounts[i].tickets)
+		own, place = len(l.accounts[i].tickets), i
 	}
 
 	turns := 0
 
-	for _, a := range l.accounts {
+	for i, a := range l.accounts {
 		most := own
-		if a.caller != caller {
+		if i < place {
 			most++
 		}
 

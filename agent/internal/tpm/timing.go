@@ -11,7 +11,7 @@ type Timing struct {
 	Queue, TPM time.Duration
 }
 
-// Turn is one use of the TPM, or the attempt at one.
+// Turn is one call's use of the TPM, or its attempt at one.
 type Turn struct {
 	Timing
 

@@ -38,8 +38,10 @@ type Options struct {
 	OnRetry func(code tpm2.TPMRC)
 	// OnState, if set, is called with each new state, in order.
 	OnState func(State)
-	// OnTurn, if set, is called at the end of each use of the TPM.
+	// OnTurn, if set, is called at the end of each call that used the TPM or wanted to; those that one quote answered each tell of it.
 	OnTurn func(Turn)
+	// OnBatch, if set, is called with the number of callers that an aggregated quote is for, before it is made.
+	OnBatch func(size int)
 	// OnQueue, if set, is called with the number of callers that wait for the TPM, whenever that changes. It must not call back.
 	OnQueue func(waiting int)
 }
@@ -48,8 +50,9 @@ type Options struct {
 type TPM struct {
 	options Options
 
-	mu    sync.Mutex
-	queue queue // guarded by mu
+	mu     sync.Mutex
+	queue  queue  // guarded by mu
+	groups groups // guarded by mu
 
 	// session and record are used by who has the turn.
 	session *tpmSession
@@ -130,6 +133,10 @@ func New(options Options) *TPM {
 
 	if options.OnTurn == nil {
 		options.OnTurn = func(Turn) {}
+	}
+
+	if options.OnBatch == nil {
+		options.OnBatch = func(int) {}
 	}
 
 	if options.OnQueue == nil {
@@ -243,8 +250,7 @@ func (t *TPM) publish(event Event) {
 	t.setState(State{Event: event, AK: s.ak, Pending: s.pending, Properties: *s.properties, TLS: s.tls, TLSErr: s.tlsErr})
 }
 
-// use waits for its turn and lets do talk to the TPM. When do finds the AK gone from its handle, as after TPM2_Clear, it is set up again and do
-// gets a second try.
+// use waits for its turn and lets do talk to the TPM.
 func (t *TPM) use(ctx context.Context, class Class, do func(*tpmSession) error) (err error) {
 	turn := Turn{Class: class, asked: time.Now()}
 	defer func() { t.ended(ctx, turn, err) }()
@@ -256,11 +262,16 @@ func (t *TPM) use(ctx context.Context, class Class, do func(*tpmSession) error) 
 
 	turn.began = time.Now()
 
+	return t.work(do)
+}
+
+// work lets do talk to the TPM; the caller has the turn. When do finds the AK gone from its handle, as after TPM2_Clear, it is set up again and do gets a second try.
+func (t *TPM) work(do func(*tpmSession) error) error {
 	if err := t.State().Err; err != nil {
 		return err
 	}
 
-	err = do(t.session)
+	err := do(t.session)
 	if err != nil && t.session.stale && !t.session.line.broken {
 		if err = t.setUp(); err == nil {
 			err = do(t.session)
