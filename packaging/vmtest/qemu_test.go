@@ -163,11 +163,12 @@ func (m *vm) close() {
 
 // accelerator returns "kvm" where that runs our firmware. /dev/kvm alone says nothing: on some clouds it is there and can't.
 func accelerator(ctx context.Context, dir string) string {
-	if file, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err != nil {
+	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
 		return "tcg"
-	} else {
-		_ = file.Close()
 	}
+
+	_ = kvm.Close()
 
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

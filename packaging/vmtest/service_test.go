@@ -27,6 +27,8 @@ func steps() []step {
 		{"the guest boots", boot, true, false},
 		{"the packages are installed as docs/install.md says", install, true, false},
 		{"the service comes up", comeUp, true, false},
+		{"a caller gets more rights by a reload", allow, true, true},
+		{"the configuration becomes that of this test", prepare, true, true},
 		{"the node is enrolled by its TPM's certificate", enroll, true, true},
 		{"the firmware's log replays to the quoted PCRs", firmwareReplays, false, true},
 		{"a boot without a measured launch is no known-good one", noLaunch, false, true},

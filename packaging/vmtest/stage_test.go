@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	nodeName   = "node1.example"
-	callerName = "verifier.example"
+	nodeName = "node1.example"
+	// callerName is whom the configuration lets in as it is shipped.
+	callerName = "attestation.example.org"
 
 	unit = "trustpool-agent.service"
 )

@@ -94,7 +94,7 @@ func (b *board) off() error {
 // leash ends a process with this one, however that ends, and leaves a Ctrl-C to this one.
 func leash(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGTERM) } // with what it has started itself
 	command.WaitDelay = stopGrace
 }
 
