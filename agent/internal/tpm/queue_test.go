@@ -67,7 +67,7 @@ func (m *model) enter(caller string, class Class, of *party, deadline time.Durat
 
 	err := m.queue.enter(m.now, t)
 	if errors.Is(err, ErrQueueFull) != isFull {
-		return fmt.Errorf("%d of %s wait and %d places are taken: %v", own, caller, len(places), err)
+		return fmt.Errorf("%d of %s wait and %d places are taken: %w", own, caller, len(places), err)
 	}
 
 	if errors.Is(err, ErrTooLate) && (deadline == 0 || m.running == nil) {
