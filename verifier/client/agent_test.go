@@ -40,6 +40,12 @@ func dialAgent(t *testing.T, more ...agent.LogConfig) (*client.Client, []byte) {
 // startNode runs a real agent on a simulated node.
 func startNode(t *testing.T, more ...agent.LogConfig) realNode {
 	t.Helper()
+	return startNodeBehind(t, func(tpm transport.TPM) transport.TPM { return tpm }, more...)
+}
+
+// startNodeBehind is startNode with something between the agent and the TPM.
+func startNodeBehind(t *testing.T, between func(transport.TPM) transport.TPM, more ...agent.LogConfig) realNode {
+	t.Helper()
 
 	node := tpmsimtest.Start(t, tpmsim.Options{})
 	log := filepath.Join(t.TempDir(), "txt.log")
@@ -59,7 +65,7 @@ func startNode(t *testing.T, more ...agent.LogConfig) realNode {
 	a, err := agent.New(config, agent.Deps{
 		Logger:     slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewRegistry(),
-		OpenTPM:    func() (transport.TPMCloser, error) { return kept{node}, nil },
+		OpenTPM:    func() (transport.TPMCloser, error) { return kept{between(node)}, nil },
 		TCP:        listener,
 		TLS: &tls.Config{
 			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{issue(t, ca, pki.Leaf{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"node.example"}, Server: true})},
