@@ -136,55 +136,15 @@ type answer struct {
 	options  client.QuoteOptions
 }
 
-// round has the crowd ask for as long as the window. What is asked by then is answered too, unless the callers stand in line one by one: those leave then. Every
-// reply is verified, after the round: the callers' own work shall not be what is measured.
+// round has the crowd ask for as long as the window. Every reply is verified, after the round: the callers' own work shall not be what is measured.
 func (c *callers) round(ctx context.Context, o client.QuoteOptions, window time.Duration) (tally, error) {
-	calls, cancel := context.WithCancel(ctx)
-	defer cancel()
-
-	if !o.AcceptAggregation {
-		late := time.AfterFunc(window, cancel)
-		defer late.Stop()
-	}
-
 	meter, err := startMeter(c.node)
 	if err != nil {
 		return tally{}, err
 	}
 
-	var (
-		mu      sync.Mutex
-		answers []answer
-		group   errgroup.Group
-		began   = time.Now()
-	)
-
-	for _, one := range c.clients {
-		group.Go(func() error {
-			for time.Since(began) < window {
-				o := o
-				o.Nonce = newNonce()
-				asked := time.Now()
-
-				reply, err := one.Quote(calls, o)
-				if err != nil && calls.Err() != nil && ctx.Err() == nil {
-					return nil
-				}
-
-				if err != nil {
-					return err
-				}
-
-				mu.Lock()
-				answers = append(answers, answer{time.Since(began), time.Since(asked), reply, o})
-				mu.Unlock()
-			}
-
-			return nil
-		})
-	}
-
-	if err := group.Wait(); err != nil {
+	answers, err := c.ask(ctx, o, window)
+	if err != nil {
 		return tally{}, err
 	}
 
@@ -203,9 +163,65 @@ func (c *callers) round(ctx context.Context, o client.QuoteOptions, window time.
 	}
 
 	t, err := count(answers, c.warmUp(window))
+	if err != nil {
+		return tally{}, err
+	}
+
 	t.callers, t.daemon = ours/time.Duration(len(answers)), theirs/time.Duration(len(answers))
 
-	return t, err
+	return t, nil
+}
+
+// ask returns the answers of a round. What is asked within the window is answered too, unless the callers stand in line one by one: those leave then. A node that
+// aggregates has as much time again, and a second.
+func (c *callers) ask(ctx context.Context, o client.QuoteOptions, window time.Duration) ([]answer, error) {
+	limit := window
+	if o.AcceptAggregation {
+		limit += window + time.Second
+	}
+
+	// No deadline: a node refuses at once what it can't answer in time.
+	calls, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	late := time.AfterFunc(limit, cancel)
+	defer late.Stop()
+
+	var (
+		mu      sync.Mutex
+		answers []answer
+		group   errgroup.Group
+		began   = time.Now()
+	)
+
+	for _, one := range c.clients {
+		group.Go(func() error {
+			for time.Since(began) < window {
+				o := o
+				o.Nonce = newNonce()
+				asked := time.Now()
+
+				reply, err := one.Quote(calls, o)
+				if err != nil && calls.Err() != nil && ctx.Err() == nil && !o.AcceptAggregation {
+					return nil
+				}
+
+				if err != nil {
+					return err
+				}
+
+				mu.Lock()
+				answers = append(answers, answer{time.Since(began), time.Since(asked), reply, o})
+				mu.Unlock()
+			}
+
+			return nil
+		})
+	}
+
+	err := group.Wait()
+
+	return answers, err
 }
 
 // warmUp is how much of a round does not count: until the crowd has found its pace. On a slow TPM it ends in the middle of a quote.

@@ -58,11 +58,15 @@ func quote(ctx context.Context, c *client.Client, o client.QuoteOptions) (check 
 }
 
 // checkReply runs the verifier on a reply. Here it has no known-good values, so its verdict is a refusal; all that shows the quote to be a fresh one, of this call
-// and connection, by a TPM's key, has to pass.
+// and connection, by a TPM's key, has to pass. Of an aggregated one, CheckNonce includes the proof that this call is a leaf of the signed tree.
 func checkReply(reply client.Reply, o client.QuoteOptions) error {
 	mode := verifier.BindBound
 	if o.Raw {
 		mode = verifier.BindRaw
+	}
+
+	if isAggregated := reply.Evidence.Aggregation != nil; isAggregated != o.AcceptAggregation {
+		return fmt.Errorf("checking a reply: aggregated is %t, and should be %t", isAggregated, o.AcceptAggregation)
 	}
 
 	result := verifier.Verify(reply.Evidence, verifier.Policy{Nonce: o.Nonce, BindMode: mode})
