@@ -132,6 +132,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 		OnRetry:       a.metrics.retried,
 		OnState:       a.stateChanged,
 		OnQueue:       func(waiting int) { a.metrics.queued.Set(float64(waiting)) },
+		OnBatch:       func(size int) { a.metrics.batches.Observe(float64(size)) },
 	})
 	a.stateChanged(a.tpm.State())
 	a.metrics.addGauges(deps.Registerer, config.TPM.Queue, a.tpm)

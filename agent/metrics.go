@@ -23,6 +23,7 @@ type metrics struct {
 	errors  *prometheus.CounterVec
 	retries *prometheus.CounterVec
 	queued  prometheus.Gauge
+	batches prometheus.Histogram
 
 	ready   prometheus.Gauge
 	akState *prometheus.GaugeVec
@@ -69,6 +70,12 @@ func (m *metrics) addCalls(factory promauto.Factory) {
 	for _, stage := range []string{stageQueue, stageTPM, stageTotal} {
 		m.seconds.WithLabelValues(stage)
 	}
+
+	m.batches = factory.NewHistogram(prometheus.HistogramOpts{
+		Name:    prefix + "quote_batch_size",
+		Help:    "How many callers each quote was for that was signed for those who take one together with others.",
+		Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256},
+	})
 
 	m.denials = factory.NewCounterVec(prometheus.CounterOpts{
 		Name: prefix + "denials_total",

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -496,5 +497,26 @@ func TestAnInactiveBankIsRefused(t *testing.T) {
 
 	if _, err := owner.Quote(t.Context(), tpm.Request{ExtraData: nonce, Selections: []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA512, 17)}}); !errors.Is(err, tpm.ErrBankInactive) {
 		t.Errorf("got %v, want ErrBankInactive", err)
+	}
+}
+
+// TestAStartWithARecordCostsThreeCommands: what the TPM is, and that the AK is where it was. The first quote also reads the PCRs.
+func TestAStartWithARecordCostsThreeCommands(t *testing.T) {
+	t.Parallel()
+
+	device, record := &faults{TPM: start(t)}, filepath.Join(t.TempDir(), "ak.json")
+	withRecord := func(o *tpm.Options) { o.RecordFile = record }
+
+	_, states := own(t, device, withRecord)
+	ready(t, states)
+	device.take()
+
+	owner, states := own(t, device, withRecord)
+	ready(t, states)
+	mustQuote(t, owner, selection)
+
+	want := []tpm2.TPMCC{tpm2.TPMCCGetCapability, tpm2.TPMCCGetCapability, tpm2.TPMCCReadPublic, tpm2.TPMCCQuote, tpm2.TPMCCPCRRead}
+	if diff := cmp.Diff(want, device.take()); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
 	}
 }
