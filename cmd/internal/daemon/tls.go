@@ -13,10 +13,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TLS is a server's side of mutual TLS 1.3, from files that may change while it serves. There is no way to make one that does not demand and verify a client's
-// certificate. What can't be used replaces nothing: the last good files go on serving.
+// TLS is a server's side of mutual TLS 1.3, from files that may change while it serves. One from LoadTLS demands and verifies a client's certificate; only
+// LoadTokenTLS makes one that lets clients in without, for servers that know them by something else. What can't be used replaces nothing: the last good files go on serving.
 type TLS struct {
 	files   TLSFiles
+	tokens  bool // a client may come without a certificate
 	logger  *slog.Logger
 	present atomic.Pointer[material]
 
@@ -31,7 +32,17 @@ type TLS struct {
 
 // LoadTLS reads the files for the first time. The logger gets what becomes of later readings.
 func LoadTLS(files TLSFiles, logger *slog.Logger) (*TLS, error) {
-	m, err := files.load()
+	return loadTLS(files, false, logger)
+}
+
+// LoadTokenTLS is LoadTLS for a server whose clients may show a token instead of a certificate: it has to look at each request, since the handshake keeps nobody out. A
+// certificate that a client does show is verified as ever, and a wrong one ends the handshake. Without files.ClientCA none is asked for.
+func LoadTokenTLS(files TLSFiles, logger *slog.Logger) (*TLS, error) {
+	return loadTLS(files, true, logger)
+}
+
+func loadTLS(files TLSFiles, tokens bool, logger *slog.Logger) (*TLS, error) {
+	m, err := files.load(tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +52,7 @@ func LoadTLS(files TLSFiles, logger *slog.Logger) (*TLS, error) {
 		logger.Error("the server's certificate is not valid now", "not_before", m.certificate.NotBefore, "not_after", m.certificate.NotAfter)
 	}
 
-	t := &TLS{files: files, logger: logger, changed: func() {}}
+	t := &TLS{files: files, tokens: tokens, logger: logger, changed: func() {}}
 	t.present.Store(m)
 	t.lastGood.Store(time.Now().Unix())
 	t.warn(m)
@@ -66,15 +77,32 @@ func (t *TLS) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		Certificates:     []tls.Certificate{m.pair},
-		ClientAuth:       tls.RequireAndVerifyClientCert,
+		ClientAuth:       t.clientAuth(m),
 		ClientCAs:        m.authorities,
 		VerifyConnection: t.VerifyConnection,
 	}
 }
 
+// clientAuth is what the handshake demands of a client.
+func (t *TLS) clientAuth(m *material) tls.ClientAuthType {
+	switch {
+	case !t.tokens:
+		return tls.RequireAndVerifyClientCert
+	case len(m.accepted) == 0:
+		return tls.NoClientCert // to ask for one, and to refuse each, would only shut out who has one for somebody else
+	default:
+		return tls.VerifyClientCertIfGiven
+	}
+}
+
 // VerifyConnection says why the client of a connection may not (or no longer) come in, by the files as they are now: its certificate has to be for clients, valid,
-// signed by one of the authorities, and not revoked. crypto/tls asks it in every handshake, also of a resumed session, whose certificates nothing else looks at.
+// signed by one of the authorities, and not revoked; only where tokens are taken, it may have none. crypto/tls asks it in every handshake, also of a resumed session, whose
+// certificates nothing else looks at.
 func (t *TLS) VerifyConnection(state tls.ConnectionState) error {
+	if len(state.PeerCertificates) == 0 && t.tokens {
+		return nil
+	}
+
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("no client certificate")
 	}
@@ -100,7 +128,7 @@ func (t *TLS) Reload() error {
 
 // reload takes over changed files. What was wrong already the last time is told again only if again is set.
 func (t *TLS) reload(again bool) error {
-	m, err := t.files.load()
+	m, err := t.files.load(t.tokens)
 	before := t.present.Load()
 
 	if now := time.Now(); err == nil && now.After(m.certificate.NotAfter) && now.Before(before.certificate.NotAfter) {
@@ -140,7 +168,7 @@ func (t *TLS) warn(m *material) {
 		t.logger.Warn("a CRL is outdated: what it revokes stays revoked, what was revoked since is not known", "next_update", end)
 	}
 
-	if m.forClients() {
+	if m.forClients() && !t.tokens {
 		t.logger.Warn("the server's certificate is for clients too: a node's certificate should have serverAuth only")
 	}
 }
@@ -166,8 +194,8 @@ func (t *TLS) Register(registerer prometheus.Registerer, name string) {
 		}, func() float64 { return float64(t.present.Load().certificate.NotAfter.Unix()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: name + "_tls_client_ca_not_after_timestamp_seconds",
-			Help: "When the first of the authorities that sign clients' certificates ends, in Unix time.",
-		}, func() float64 { return float64(t.present.Load().authoritiesEnd().Unix()) }),
+			Help: "When the first of the authorities that sign clients' certificates ends, in Unix time; 0 if there is none.",
+		}, func() float64 { return float64(t.present.Load().authoritiesEnd()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: name + "_tls_crl_next_update_timestamp_seconds",
 			Help: "When the first of the CRLs is outdated, in Unix time; 0 if there is none.",

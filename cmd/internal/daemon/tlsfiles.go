@@ -22,7 +22,7 @@ type TLSFiles struct {
 	Certificate, Key string
 	// Held, if set, takes the place of Key, which is no file then: it returns what signs for the public key of the certificate, or says that it holds another key.
 	Held func(crypto.PublicKey) (crypto.Signer, error)
-	// ClientCA holds the certificates (PEM) of the authorities that sign clients' certificates.
+	// ClientCA holds the certificates (PEM) of the authorities that sign clients' certificates. It may be empty only for LoadTokenTLS.
 	ClientCA string
 	// CRL holds revocation lists of these authorities (PEM, or one in DER). Empty: nobody is revoked.
 	CRL string
@@ -51,9 +51,9 @@ func CredentialPath(path string) (string, error) {
 	return filepath.Join(dir, name), nil
 }
 
-// load reads all files and makes sure that they fit together.
-func (f TLSFiles) load() (*material, error) {
-	if f.ClientCA == "" {
+// load reads all files and makes sure that they fit together. Where clients may have tokens, there need not be a client CA.
+func (f TLSFiles) load(tokens bool) (*material, error) {
+	if f.ClientCA == "" && !tokens {
 		return nil, errors.New("no client CA: without it clients can't be verified, and there is no TLS without that")
 	}
 
@@ -94,35 +94,48 @@ func (f TLSFiles) load() (*material, error) {
 		return nil, fmt.Errorf("loading the server's certificate: %s: %w", f.Certificate, err)
 	}
 
-	content, err := read("the client CA", f.ClientCA)
-	if err != nil {
+	if err := f.loadClients(m, read); err != nil {
 		return nil, err
-	}
-
-	authorities, err := parseAuthorities(content)
-	if err != nil {
-		return nil, fmt.Errorf("loading the client CA: %s: %w", f.ClientCA, err)
-	}
-
-	m.authorities = x509.NewCertPool()
-	m.accepted = authorities
-	for _, authority := range authorities {
-		m.authorities.AddCert(authority)
-	}
-
-	if f.CRL != "" {
-		if content, err = read("the CRL", f.CRL); err != nil {
-			return nil, err
-		}
-
-		if m.revoked, err = parseRevocations(content, authorities); err != nil {
-			return nil, fmt.Errorf("loading the CRL: %s: %w", f.CRL, err)
-		}
 	}
 
 	digest.Sum(m.digest[:0])
 
 	return m, nil
+}
+
+// loadClients reads by what clients are verified. Without a client CA, m accepts none.
+func (f TLSFiles) loadClients(m *material, read func(what, path string) ([]byte, error)) error {
+	m.authorities = x509.NewCertPool() // nil would mean the system's
+	if f.ClientCA == "" {
+		return nil
+	}
+
+	content, err := read("the client CA", f.ClientCA)
+	if err != nil {
+		return err
+	}
+
+	if m.accepted, err = parseAuthorities(content); err != nil {
+		return fmt.Errorf("loading the client CA: %s: %w", f.ClientCA, err)
+	}
+
+	for _, authority := range m.accepted {
+		m.authorities.AddCert(authority)
+	}
+
+	if f.CRL == "" {
+		return nil
+	}
+
+	if content, err = read("the CRL", f.CRL); err != nil {
+		return err
+	}
+
+	if m.revoked, err = parseRevocations(content, m.accepted); err != nil {
+		return fmt.Errorf("loading the CRL: %s: %w", f.CRL, err)
+	}
+
+	return nil
 }
 
 // heldPair puts a chain (PEM) together with a key that is in no file.

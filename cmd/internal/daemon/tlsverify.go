@@ -59,11 +59,15 @@ func (m *material) verify(chain []*x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// authoritiesEnd returns when the first of the authorities ends.
-func (m *material) authoritiesEnd() time.Time {
+// authoritiesEnd returns when the first of the authorities ends, in Unix seconds; 0 if there is none.
+func (m *material) authoritiesEnd() int64 {
+	if len(m.accepted) == 0 {
+		return 0
+	}
+
 	first := slices.MinFunc(m.accepted, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 
-	return first.NotAfter
+	return first.NotAfter.Unix()
 }
 
 // outdated returns the ends of the CRLs that should have been replaced by now.
