@@ -65,6 +65,8 @@ type bench struct {
 	results  *results
 	// made are the folders of TPMs that have a key of a kind already.
 	made map[string]string
+	// folders is how many folders were made for nodes.
+	folders int
 }
 
 func newBench(o options, dir string, progress io.Writer) *bench {
@@ -73,7 +75,7 @@ func newBench(o options, dir string, progress io.Writer) *bench {
 		f = shortForm()
 	}
 
-	return &bench{o, f, dir, progress, newResults(o.short), make(map[string]string)}
+	return &bench{options: o, form: f, dir: dir, progress: progress, results: newResults(o.short), made: make(map[string]string)}
 }
 
 // run measures all parts, or the one that was asked for.
@@ -96,7 +98,7 @@ func (b *bench) run(ctx context.Context) (*results, error) {
 
 		fmt.Fprintf(b.progress, "%s, after %s\n", part.name, time.Since(began).Round(time.Second))
 
-		s := &stage{bench: b, name: part.name}
+		s := &stage{bench: b}
 		if err := errors.Join(part.run(ctx, s), s.close()); err != nil {
 			return nil, fmt.Errorf("%s: %w", part.name, err)
 		}
@@ -116,8 +118,6 @@ func (b *bench) run(ctx context.Context) (*results, error) {
 // stage holds what a part started, to end it in the opposite order.
 type stage struct {
 	bench *bench
-	name  string
-	nodes int
 	undo  []func() error
 }
 
@@ -183,9 +183,9 @@ func (b *bench) provisioned(ctx context.Context, kind string) (string, error) {
 	return dir, n.close()
 }
 
-// folder makes a folder of its own for a node. Its name is short: the paths of sockets are limited.
+// folder makes a folder of its own for a node, whatever part it is of. Its name is short: the paths of sockets are limited.
 func (s *stage) folder() (string, error) {
-	s.nodes++
+	s.bench.folders++
 
-	return newDir(s.bench.dir, fmt.Sprintf("%s%d", s.name[:1], s.nodes))
+	return newDir(s.bench.dir, fmt.Sprintf("n%d", s.bench.folders))
 }

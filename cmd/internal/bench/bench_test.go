@@ -15,6 +15,30 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func TestEachNodeHasAFolderOfItsOwn(t *testing.T) {
+	t.Parallel()
+
+	b := newBench(options{}, t.TempDir(), io.Discard)
+	have := make(map[string]bool)
+
+	for range 2 {
+		s := &stage{bench: b}
+
+		for range 3 {
+			dir, err := s.folder()
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if have[dir] {
+				t.Errorf("two nodes have %s", dir)
+			}
+
+			have[dir] = true
+		}
+	}
+}
+
 func TestARatioIsTheMedianOfTheRoundsRatios(t *testing.T) {
 	t.Parallel()
 

@@ -26,11 +26,11 @@ type crowdPlan struct {
 }
 
 // crowd measures many callers at a time.
-func (b *bench) crowd(ctx context.Context, s *stage) error {
+func (b *bench) crowd(ctx context.Context, _ *stage) error {
 	for _, plan := range b.crowds {
 		fmt.Fprintf(b.progress, "  %d callers, %s, +%s\n", plan.callers, plan.kind, plan.delay)
 
-		result, err := b.oneCrowd(ctx, s, plan)
+		result, err := b.oneCrowd(ctx, plan)
 		if err != nil {
 			return fmt.Errorf("%d callers: %w", plan.callers, err)
 		}
@@ -55,9 +55,9 @@ type tally struct {
 }
 
 // oneCrowd measures one size of a crowd, both ways on a node of their own, in rounds that take turns.
-func (b *bench) oneCrowd(ctx context.Context, parent *stage, plan crowdPlan) (result crowdResult, err error) {
-	s := &stage{bench: b, name: parent.name, nodes: parent.nodes}
-	defer func() { parent.nodes, err = s.nodes, errors.Join(err, s.close()) }()
+func (b *bench) oneCrowd(ctx context.Context, plan crowdPlan) (result crowdResult, err error) {
+	s := &stage{bench: b}
+	defer func() { err = errors.Join(err, s.close()) }()
 
 	alone, err := s.callers(ctx, plan)
 	if err != nil {
