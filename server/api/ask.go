@@ -1,0 +1,41 @@
+package api
+
+import (
+	"context"
+	"iter"
+	"slices"
+)
+
+// Host asks for one host, by its name or an alias. A name that no node has is no error: the host is unknown, and the reason is unknown_host.
+func (c *Client) Host(ctx context.Context, name string) (h Host, err error) {
+	return h, c.call(ctx, get("hosts", name), &h)
+}
+
+// QueryHosts asks for many hosts, and returns an answer for each in their order. More than MaxQuery are asked for in several calls.
+func (c *Client) QueryHosts(ctx context.Context, names []string) ([]Host, error) {
+	hosts := make([]Host, 0, len(names))
+	for chunk := range slices.Chunk(names, MaxQuery) {
+		var answer Hosts
+		if err := c.call(ctx, post("hosts:query").sending(HostQuery{Hosts: chunk}), &answer); err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, answer.Hosts...)
+	}
+	return hosts, nil
+}
+
+// Hosts lists nodes by name, with their verdicts as they stand now.
+func (c *Client) Hosts(ctx context.Context, f HostFilter) iter.Seq2[Host, error] {
+	r := get("hosts").with("pool", f.Pool).with("trust", string(f.Trust))
+	return pages(ctx, c, r, "after", func(p *Hosts) ([]Host, string) { return p.Hosts, p.Next })
+}
+
+// Summary counts what the server knows.
+func (c *Client) Summary(ctx context.Context) (s Summary, err error) {
+	return s, c.call(ctx, get("summary"), &s)
+}
+
+// Caller tells who the server takes the caller for.
+func (c *Client) Caller(ctx context.Context) (who Caller, err error) {
+	return who, c.call(ctx, get("caller"), &who)
+}
