@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -21,15 +22,46 @@ import (
 
 // lines is a log that a test reads.
 type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu    sync.Mutex
+	text  bytes.Buffer
+	grown chan struct{} // closed at the next write; nil if nobody waits for it
 }
 
 func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
+
 	return l.text.Write(b)
+}
+
+// wait returns as soon as there is a line with these words. A client knows that it was not let in before the agent has written it down.
+func (l *lines) wait(t *testing.T, words ...string) {
+	t.Helper()
+
+	for {
+		l.mu.Lock()
+		if l.grown == nil {
+			l.grown = make(chan struct{})
+		}
+
+		grown := l.grown
+		l.mu.Unlock()
+
+		if l.with(words...) != "" {
+			return
+		}
+
+		select {
+		case <-grown:
+		case <-time.After(time.Minute):
+			t.Fatalf("no line with %q", words)
+		}
+	}
 }
 
 func (l *lines) with(words ...string) string {
@@ -84,6 +116,8 @@ func TestOneLineTellsOfEachQuoteAndDenial(t *testing.T) {
 	if err := ask(t, n.with(t, nobody.Certificate)); err == nil {
 		t.Fatal("nobody was let in")
 	}
+
+	n.end(t) // the stranger hears of its refusal before that is written down
 
 	file, err := os.ReadFile(path)
 	if err != nil {

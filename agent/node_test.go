@@ -168,6 +168,20 @@ func newNodeWith(t testing.TB, scenario tpmsim.Scenario, change func(*agent.Conf
 	return n
 }
 
+// end stops the agent, and returns when all that it had to do is done.
+func (n *node) end(t testing.TB) {
+	t.Helper()
+
+	n.stop()
+
+	err := <-n.stopped
+	n.stopped <- err // for the cleanup
+
+	if err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
 func listen(t testing.TB, network, address string) net.Listener {
 	t.Helper()
 
