@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -33,6 +34,8 @@ type Deps struct {
 	Logger *slog.Logger
 	// Registerer takes the agent's metrics.
 	Registerer prometheus.Registerer
+	// Tracer, if not nil, gets spans of calls and of their turns at the TPM.
+	Tracer trace.TracerProvider
 	// Version is told to callers.
 	Version string
 	// OpenTPM opens the TPM. Nil: Config.TPM.Device.
@@ -132,6 +135,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 		OnRetry:       a.metrics.retried,
 		OnState:       a.stateChanged,
 		OnQueue:       func(waiting int) { a.metrics.queued.Set(float64(waiting)) },
+		OnTurn:        traceTurn,
 		OnBatch:       func(size int) { a.metrics.batches.Observe(float64(size)) },
 	})
 	a.stateChanged(a.tpm.State())
@@ -216,7 +220,7 @@ func (a *Agent) addServers(config Config) {
 
 // options bound what a connection can do.
 func (a *Agent) options(bounds ListenConfig, transport credentials.TransportCredentials) []grpc.ServerOption {
-	return []grpc.ServerOption{
+	options := []grpc.ServerOption{
 		grpc.Creds(transport),
 		grpc.UnaryInterceptor(a.guard.unary),
 		grpc.StreamInterceptor(a.guard.stream),
@@ -229,6 +233,12 @@ func (a *Agent) options(bounds ListenConfig, transport credentials.TransportCred
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: bounds.IdleTimeout, Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	}
+
+	if a.deps.Tracer != nil {
+		options = append(options, grpc.StatsHandler(traced(a.deps.Tracer)))
+	}
+
+	return options
 }
 
 // Recheck closes the connections of callers who would not be let in now. Call it after TLS.VerifyConnection changed its mind.

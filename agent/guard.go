@@ -77,7 +77,7 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	c.caller = caller
 
 	if err != nil {
-		g.deny(c, err)
+		g.deny(ctx, c, err)
 
 		return nil, err
 	}
@@ -95,6 +95,7 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	}
 
 	g.audit.called(c)
+	traceCall(ctx, c)
 
 	return c.response, c.err
 }
@@ -111,7 +112,7 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 
 	caller, leave, err := g.admit(ctx, info.FullMethod)
 	if err != nil {
-		g.deny(call{id: id, method: info.FullMethod, caller: caller}, err)
+		g.deny(ctx, call{id: id, method: info.FullMethod, caller: caller}, err)
 
 		return err
 	}
@@ -136,17 +137,20 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 	}
 
 	if refused := endedBy(ctx); refused != nil {
-		return refused // whatever it says itself, it says because of us
+		err = refused // whatever it says itself, it says because of us
 	}
+
+	traceCall(ctx, call{id: id, caller: caller, err: err})
 
 	return err
 }
 
 // deny counts a call that did not get to its service, and writes it down.
-func (g *guard) deny(c call, err error) {
+func (g *guard) deny(ctx context.Context, c call, err error) {
 	c.err, c.denied = err, true
 	g.metrics.denied(resultOf(err))
 	g.audit.called(c)
+	traceCall(ctx, c)
 }
 
 // guardedStream is a stream with a context of our own, and without patience for those who do not read what they asked for.

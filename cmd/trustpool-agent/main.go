@@ -41,6 +41,9 @@ func rootCommand() *cobra.Command {
 		Long: `trustpool-agent runs on a compute node in the foreground and answers attestation challenges over gRPC with mutual TLS: it signs the
 caller's nonce and the asked PCRs with an attestation key in the TPM, and hands on the event logs. It measures and signs; it never judges.
 
+If OTEL_EXPORTER_OTLP_ENDPOINT in its environment names an OpenTelemetry collector (http://HOST:4317), it sends spans of its calls there, over gRPC. The other
+standard variables of OpenTelemetry count, too: OTEL_TRACES_EXPORTER, OTEL_SDK_DISABLED, OTEL_EXPORTER_OTLP_HEADERS, and so on.
+
 SIGINT and SIGTERM end it after the calls under way; it then exits with 0. It exits with 2 for wrong flags or config, and with 1 if it
 fails at run time.`,
 		Example: `  trustpool-agent --config /etc/trustpool-agent/agent.yaml

@@ -133,6 +133,11 @@ func (s service) run(ctx context.Context) error {
 	s.deps.Registerer, s.deps.Version = registry, daemon.Version()
 	s.deps.TCP, s.deps.Unix = listeners.tcp, listeners.unix
 
+	tracer, flush := daemon.StartTracing("trustpool-agent", s.deps.Logger)
+	defer flush()
+
+	s.deps.Tracer = tracer
+
 	s.reloads = newReloads(registry)
 
 	if s.tls != nil {

@@ -1,6 +1,7 @@
 package tpm_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -190,7 +191,7 @@ func TestEveryTurnTellsWhereItsTimeWent(t *testing.T) {
 		turns := make(chan tpm.Turn, 10)
 		device := &faults{TPM: node}
 		owner, states := own(t, device, func(o *tpm.Options) {
-			o.OnTurn = func(turn tpm.Turn) { turns <- turn }
+			o.OnTurn = func(_ context.Context, turn tpm.Turn) { turns <- turn }
 			o.OnQueue = func(waiting int) { depth = append(depth, waiting) }
 		})
 		ready(t, states)

@@ -17,21 +17,23 @@ type Turn struct {
 
 	Class Class
 
+	// Asked is when the call began to wait.
+	Asked time.Time
 	// Total is how long all of it took.
 	Total time.Duration
 	// Err is what became of it; nil: it was done.
 	Err error
 
-	asked, began time.Time
+	began time.Time // zero if it never had the TPM
 }
 
 // ended completes a turn and tells of it. Who never got the turn only waited.
 func (t *TPM) ended(ctx context.Context, turn Turn, err error) {
 	now := time.Now()
-	turn.Total, turn.Err, turn.Queue = now.Sub(turn.asked), err, now.Sub(turn.asked)
+	turn.Total, turn.Err, turn.Queue = now.Sub(turn.Asked), err, now.Sub(turn.Asked)
 
 	if !turn.began.IsZero() {
-		turn.Queue, turn.TPM = turn.began.Sub(turn.asked), now.Sub(turn.began)
+		turn.Queue, turn.TPM = turn.began.Sub(turn.Asked), now.Sub(turn.began)
 	}
 
 	if timing, ok := ctx.Value(timingKey{}).(*Timing); ok {
@@ -39,7 +41,7 @@ func (t *TPM) ended(ctx context.Context, turn Turn, err error) {
 		timing.TPM += turn.TPM
 	}
 
-	t.options.OnTurn(turn)
+	t.options.OnTurn(ctx, turn)
 }
 
 type timingKey struct{}

@@ -37,7 +37,7 @@ func (t *TPM) QuoteTogether(ctx context.Context, request Together) (*Share, erro
 	m.deadline, _ = ctx.Deadline()
 
 	err := t.await(ctx, m, request)
-	t.ended(ctx, Turn{Class: ClassQuote, asked: m.asked, began: m.began}, err)
+	t.ended(ctx, Turn{Class: ClassQuote, Asked: m.asked, began: m.began}, err)
 
 	if err != nil {
 		return nil, fmt.Errorf("quoting: %w", err)

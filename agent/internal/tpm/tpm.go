@@ -38,8 +38,8 @@ type Options struct {
 	OnRetry func(code tpm2.TPMRC)
 	// OnState, if set, is called with each new state, in order.
 	OnState func(State)
-	// OnTurn, if set, is called at the end of each call that used the TPM or wanted to; those that one quote answered each tell of it.
-	OnTurn func(Turn)
+	// OnTurn, if set, is called at the end of each call that used the TPM or wanted to, with the call's context; those that one quote answered each tell of it.
+	OnTurn func(context.Context, Turn)
 	// OnBatch, if set, is called with the number of callers that an aggregated quote is for, before it is made.
 	OnBatch func(size int)
 	// OnQueue, if set, is called with the number of callers that wait for the TPM, whenever that changes. It must not call back.
@@ -132,7 +132,7 @@ func New(options Options) *TPM {
 	}
 
 	if options.OnTurn == nil {
-		options.OnTurn = func(Turn) {}
+		options.OnTurn = func(context.Context, Turn) {}
 	}
 
 	if options.OnBatch == nil {
@@ -252,7 +252,7 @@ func (t *TPM) publish(event Event) {
 
 // use waits for its turn and lets do talk to the TPM.
 func (t *TPM) use(ctx context.Context, class Class, do func(*tpmSession) error) (err error) {
-	turn := Turn{Class: class, asked: time.Now()}
+	turn := Turn{Class: class, Asked: time.Now()}
 	defer func() { t.ended(ctx, turn, err) }()
 
 	if err := t.enter(ctx, class); err != nil {
