@@ -151,7 +151,7 @@ func (a *Agents) Challenge(ctx context.Context, node *trust.Node, r Request) (ve
 	return reply.Evidence, nil
 }
 
-// quote asks for the quote with all logs. Where the TPM lacks a bank, the other banks are quoted: a set that needs it does not hold, others may.
+// quote asks for the quote with all logs. Other servers may ask at the same time, so it may be one for all of them, which proves the same; no pool forbids that. Where the TPM lacks a bank, the other banks are quoted: a set that needs it does not hold, others may.
 func (a *Agents) quote(ctx context.Context, agent *agent, r Request) (client.Reply, error) {
 	sources, err := a.sources(ctx, agent)
 	if err != nil {
@@ -159,7 +159,7 @@ func (a *Agents) quote(ctx context.Context, agent *agent, r Request) (client.Rep
 	}
 	known := maps.Clone(r.KnownLogs)
 	maps.DeleteFunc(known, func(source string, _ []byte) bool { return !slices.Contains(sources, source) })
-	options := client.QuoteOptions{Nonce: r.Nonce, Selection: r.Selection, WantLogs: sources, KnownLogs: known}
+	options := client.QuoteOptions{Nonce: r.Nonce, AcceptAggregation: true, Selection: r.Selection, WantLogs: sources, KnownLogs: known}
 	reply, err := agent.Quote(ctx, options)
 	if client.Reason(err) == agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE {
 		active := activeBanks(r.Selection, client.Details(err)["active_banks"])

@@ -226,6 +226,44 @@ func TestARealNodeFromItsFirstDay(t *testing.T) {
 	}
 }
 
+// TestAQuoteMayBeSharedWithOtherServers has the node sign a tree, from which the verdict follows as from a quote for this server alone.
+func TestAQuoteMayBeSharedWithOtherServers(t *testing.T) {
+	t.Parallel()
+
+	n := startReal(t)
+	agents := n.agents(t, nil)
+	node := n.node(verifier.BindingChain)
+	record, _, err := agents.Enroll(n.roots(t))(t.Context(), &node, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node.Record, node.State = &record, trust.Active
+	answer := trust.Answer{QuotedAt: time.Now(), Nonce: bytes.Repeat([]byte{1}, 32)}
+	answer.Evidence, err = agents.Challenge(t.Context(), &node, challenge.Request{Nonce: answer.Nonce, Selection: verifier.DefaultSelection()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Evidence.Aggregation == nil {
+		t.Fatal("the node was not told that it may share the quote")
+	}
+	known, err := verifier.Learn(answer.Evidence, verifier.Policy{Nonce: answer.Nonce, BindMode: verifier.BindBound, Node: &record})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := trust.Policy{
+		Pool:     trust.Pool{Name: "pool", Requires: []trust.Requirement{{Part: trust.Hypervisor, Match: trust.AnyOf}}},
+		Sets:     []trust.Set{{Name: "xen", Part: trust.Hypervisor, Pools: []string{"pool"}, KnownGood: known, State: trust.InForce}},
+		Validity: time.Hour,
+	}
+	if got := policy.Judge(&node, answer, nil, time.Now()).Verdict; got.Level != trust.Trusted {
+		t.Errorf("%+v", got)
+	}
+	answer.Nonce = bytes.Repeat([]byte{2}, 32)
+	if got := policy.Judge(&node, answer, nil, time.Now()).Verdict; got.Level != trust.Untrusted {
+		t.Errorf("of a nonce that is no leaf of it: %+v", got)
+	}
+}
+
 func TestALogThatIsKnownIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 
