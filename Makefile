@@ -62,10 +62,10 @@ fuzz: need-go ## Runs every fuzz function in turn, each for DURATION (60s).
 	@.ci/fuzz $(DURATION)
 
 bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
-	@.ci/bench $(BENCH)
+	@$(PART) bench .ci/bench $(BENCH)
 
-pictures: need-go ## Draws the pictures of docs/performance.md from build/bench.json.
-	go run ./cmd/internal/bench -pictures docs/bench
+pictures: need-go ## Writes the figures of build/bench.json into docs/performance.md, and draws its pictures.
+	go run ./cmd/internal/bench -pictures docs/bench -page docs/performance.md
 
 man: need-go ## Writes the man pages and shell completions into build/man/.
 	@packaging/manuals build/man

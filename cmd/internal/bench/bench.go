@@ -46,7 +46,7 @@ func fullForm() form {
 
 func shortForm() form {
 	return form{
-		rounds: 15, calls: 8, slowRounds: 5, slowCalls: 1, starts: 5, quotes: 1000, idle: 10 * time.Second, after: time.Second,
+		rounds: 8, calls: 6, slowRounds: 4, slowCalls: 1, starts: 5, quotes: 1000, idle: 5 * time.Second, after: time.Second,
 		crowds: []crowdPlan{
 			{kind: ecdsa, callers: 64, rounds: 3, alone: 500 * time.Millisecond, together: 500 * time.Millisecond},
 			{kind: rsa, callers: 64, rounds: 3, alone: 500 * time.Millisecond, together: 500 * time.Millisecond},

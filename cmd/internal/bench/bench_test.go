@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,9 +126,13 @@ PASS
 		t.Fatal(err)
 	}
 
-	want := map[string]float64{"replay_ns_per_event": 200, "replay_allocs_per_event": 0, "hash_ns": 160, "replay_over_hash": 1.25}
+	want := map[string]float64{"replay_ns_per_event": 100, "replay_allocs_per_event": 0, "hash_ns": 160, "replay_over_hash": 0.625}
 	if diff := cmp.Diff(want, r.figures); diff != "" {
 		t.Error(diff)
+	}
+
+	if got, want := r.Go["Replay/1MiB"]["ns/event"], (goFigure{Median: 200, Least: 100}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 
 	text = strings.ReplaceAll(text, "1MiB", "2MiB")
@@ -172,19 +177,54 @@ func TestOnlyHardGatesFailTheRun(t *testing.T) {
 			continue
 		}
 
-		value := f.bound + 1
-		if !f.atMost {
-			value = f.bound / 2
+		fails := func(bound float64) bool {
+			beyond := bound + 1
+			if !f.atMost {
+				beyond = bound / 2
+			}
+
+			return (&results{figures: map[string]float64{f.key: beyond}}).hardGates() != nil
 		}
 
-		r := &results{figures: map[string]float64{f.key: value}}
-		if err := r.hardGates(); (err != nil) != f.hard {
-			t.Errorf("%s = %v: %v", f.key, value, err)
+		if f.gate == nil && fails(f.bound) {
+			t.Errorf("%s fails a run", f.key)
 		}
 
-		if r.figures[f.key] = f.bound; r.hardGates() != nil {
-			t.Errorf("%s at its bound: %v", f.key, r.hardGates())
+		if f.gate != nil && !fails(*f.gate) {
+			t.Errorf("%s beyond its gate fails no run", f.key)
 		}
+
+		r := &results{figures: map[string]float64{f.key: f.bound}}
+		if err := r.hardGates(); err != nil {
+			t.Errorf("%s at its bound: %v", f.key, err)
+		}
+	}
+}
+
+func TestARunWithoutARequiredFigureIsNotComplete(t *testing.T) {
+	t.Parallel()
+
+	r := &results{figures: make(map[string]float64)}
+	for _, key := range requiredKeys() {
+		r.set(key, 1)
+	}
+
+	if err := r.complete(); err != nil {
+		t.Error(err)
+	}
+
+	for _, key := range requiredKeys() {
+		if !slices.ContainsFunc(figures(), func(f figure) bool { return f.key == key }) {
+			t.Errorf("%s is in no table", key)
+		}
+
+		delete(r.figures, key)
+
+		if err := r.complete(); err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("without %s: %v", key, err)
+		}
+
+		r.set(key, 1)
 	}
 }
 
@@ -212,7 +252,7 @@ func TestResultsComeBackFromTheirFile(t *testing.T) {
 		t.Error(diff)
 	}
 
-	if err := draw(path, dir); err != nil {
+	if err := got.draw(dir); err != nil {
 		t.Fatal(err)
 	}
 

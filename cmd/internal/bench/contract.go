@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -164,6 +165,10 @@ func (b *bench) askTwice(ctx context.Context, conn *grpc.ClientConn) error {
 
 	b.results.set("reply_bytes_all", float64(proto.Size(all)))
 	b.results.set("reply_bytes_known_logs", float64(proto.Size(known)))
+
+	// The longest proof there is: of a leaf in a full tree.
+	known.Aggregation = &agentv1.Aggregation{Salt: newNonce(), Index: 255, Size: 256, InclusionProof: slices.Repeat([][]byte{newNonce()}, 8)}
+	b.results.set("reply_bytes_known_logs_of_256", float64(proto.Size(known)))
 
 	return nil
 }

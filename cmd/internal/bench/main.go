@@ -28,6 +28,7 @@ type options struct {
 	goBench  string // what `go test -bench` printed; empty: nothing of it
 	json     string // where the results go, or come from
 	pictures string // where to draw pictures of the results; nothing is measured then
+	page     string // the page to write the results into, with the pictures
 	short    bool
 	only     string // names one part
 
@@ -46,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.goBench, "go-bench", "", "a `file` with the output of go test -bench, to add its figures")
 	flags.StringVar(&o.json, "json", "build/bench.json", "the `file` for the results")
 	flags.StringVar(&o.pictures, "pictures", "", "draw the results of the -json file as SVG into this `folder`, and measure nothing")
+	flags.StringVar(&o.page, "page", "", "with -pictures, write the results into this Markdown `file` as well, between its marks")
 	flags.BoolVar(&o.short, "short", false, "take fewer rounds: figures to look at, good enough for the hard gates only")
 	flags.StringVar(&o.only, "only", "", "measure one `part`: latency, slow, crowd, footprint or contract")
 
@@ -66,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case o.bare != "":
 		return serveBare(ctx, o.bare, o.bareAddress)
 	case o.pictures != "":
-		return draw(o.json, o.pictures)
+		return publish(o.json, o.pictures, o.page)
 	default:
 		return measure(ctx, o, stdout, stderr)
 	}
@@ -91,5 +93,9 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 
 	results.print(stdout)
 
-	return results.hardGates()
+	if o.only != "" {
+		return results.hardGates()
+	}
+
+	return errors.Join(results.complete(), results.hardGates())
 }

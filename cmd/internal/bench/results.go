@@ -11,12 +11,14 @@ import (
 	"time"
 )
 
-// results are all that a run found. In the file, the figures stand at the top, each under its own key; the rest is below "run", "cases" and "crowds".
+// results are all that a run found. In the file, the figures stand at the top, each under its own key; the rest is below "run", "cases", "crowds" and "go".
 type results struct {
 	figures map[string]float64
 	Run     runInfo      `json:"run"`
 	Cases   []caseResult `json:"cases"`
 	Crowds  []crowdLine  `json:"crowds"`
+	// Go are Go's own benchmarks by their names, without "Benchmark".
+	Go map[string]goFigures `json:"go"`
 }
 
 // runInfo says where and how it was measured.
@@ -176,7 +178,7 @@ func summary(rounds []tally, callers int) crowdWay {
 
 // write writes the file.
 func (r *results) write(path string) error {
-	all := map[string]any{"run": r.Run, "cases": r.Cases, "crowds": r.Crowds}
+	all := map[string]any{"run": r.Run, "cases": r.Cases, "crowds": r.Crowds, "go": r.Go}
 	for key, value := range r.figures {
 		all[key] = value
 	}

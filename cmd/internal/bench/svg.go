@@ -9,13 +9,8 @@ import (
 	"strings"
 )
 
-// draw draws the results of a file.
-func draw(from, dir string) error {
-	r, err := readResults(from)
-	if err != nil {
-		return err
-	}
-
+// draw draws the results into a folder.
+func (r *results) draw(dir string) error {
 	for name, picture := range map[string]chart{"latency.svg": r.latencyChart(), "crowd.svg": r.crowdChart()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(picture.svg()), 0o644); err != nil { //nolint:gosec // a picture
 			return fmt.Errorf("drawing: %w", err)
