@@ -1,6 +1,9 @@
 package main
 
-import "github.com/trustpool/trustpool/verifier"
+import (
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
+	"github.com/trustpool/trustpool/verifier"
+)
 
 // checkMeaning says in words what a check that passed has shown.
 func checkMeaning(name verifier.CheckName) string {
@@ -53,29 +56,29 @@ func checkMeaning(name verifier.CheckName) string {
 }
 
 // checkText writes each check with its outcome and words.
-func checkText(p *page, checks []verifier.Check) {
-	p.line("%s", p.head("Checks"))
+func checkText(p *console.Page, checks []verifier.Check) {
+	p.Line("%s", p.Head("Checks"))
 	for _, check := range checks {
 		words := check.Detail
 		if words == "" {
 			words = checkMeaning(check.Name)
 		}
-		p.line("  %s  %-20s %s", outcomeWord(p, check.Outcome), check.Name, printable(words))
+		p.Line("  %s  %-20s %s", outcomeWord(p, check.Outcome), check.Name, console.Printable(words))
 	}
 }
 
 // outcomeWord is nine columns wide.
-func outcomeWord(p *page, outcome verifier.Outcome) string {
+func outcomeWord(p *console.Page, outcome verifier.Outcome) string {
 	switch outcome {
 	case verifier.Passed:
-		return p.good("ok       ")
+		return p.Good("ok       ")
 	case verifier.NotAsked:
-		return p.warn("not asked")
+		return p.Warn("not asked")
 	case verifier.LeftToIssuer:
-		return p.warn("by issuer")
+		return p.Warn("by issuer")
 	case verifier.NotRun:
-		return p.warn("not run  ")
+		return p.Warn("not run  ")
 	default:
-		return p.bad("failed   ")
+		return p.Bad("failed   ")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -59,9 +60,9 @@ func (c *connection) bindMode() verifier.BindMode {
 }
 
 // challenge asks the node for a quote over nonce, with all its logs.
-func (c *connection) challenge(ctx context.Context, nonce []byte, selection []verifier.Selection, out *output) (client.Reply, error) {
+func (c *connection) challenge(ctx context.Context, nonce []byte, selection []verifier.Selection, out *console.Output) (client.Reply, error) {
 	if c.timeout <= 0 {
-		return client.Reply{}, usagef("--timeout has to be more than 0")
+		return client.Reply{}, console.Usagef("--timeout has to be more than 0")
 	}
 	agent, err := c.dial()
 	if err != nil {
@@ -85,7 +86,7 @@ func (c *connection) challenge(ctx context.Context, nonce []byte, selection []ve
 
 func (c *connection) dial() (*client.Client, error) {
 	if c.address == "" {
-		return nil, withHint(usagef("--address is missing"), "Write --address host:port, or --address unix:///path for an agent on this machine.")
+		return nil, console.WithHint(console.Usagef("--address is missing"), "Write --address host:port, or --address unix:///path for an agent on this machine.")
 	}
 
 	config, err := c.tlsConfig()
@@ -132,14 +133,14 @@ func (c *connection) hintFiles(err error) error {
 	if c.tlsDir == "" || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return withHint(err, "--tls-dir needs ca.pem, client.pem and client-key.pem; --ca, --cert and --key name files of other names.")
+	return console.WithHint(err, "--tls-dir needs ca.pem, client.pem and client-key.pem; --ca, --cert and --key name files of other names.")
 }
 
 // files returns the three PEM files, single flags before the folder, and none for a unix socket.
 func (c *connection) files() (ca, cert, key string, err error) {
 	if strings.HasPrefix(c.address, "unix:") {
 		if c.tlsDir+c.ca+c.cert+c.key+c.serverName != "" {
-			return "", "", "", usagef("a unix socket takes no TLS: leave out --tls-dir, --ca, --cert, --key and --server-name")
+			return "", "", "", console.Usagef("a unix socket takes no TLS: leave out --tls-dir, --ca, --cert, --key and --server-name")
 		}
 		return "", "", "", nil
 	}
@@ -151,12 +152,12 @@ func (c *connection) files() (ca, cert, key string, err error) {
 		key = cmp.Or(key, filepath.Join(c.tlsDir, "client-key.pem"))
 	}
 	if ca+cert+key == "" {
-		return "", "", "", withHint(usagef("the client certificate is missing: agents answer nobody whom they do not know"),
+		return "", "", "", console.WithHint(console.Usagef("the client certificate is missing: agents answer nobody whom they do not know"),
 			"Give --tls-dir, or --ca, --cert and --key.")
 	}
 	for _, flag := range []struct{ name, value string }{{"ca", ca}, {"cert", cert}, {"key", key}} {
 		if flag.value == "" {
-			return "", "", "", withHint(usagef("--%s is missing", flag.name), "--ca, --cert and --key go together; or give --tls-dir.")
+			return "", "", "", console.WithHint(console.Usagef("--%s is missing", flag.name), "--ca, --cert and --key go together; or give --tls-dir.")
 		}
 	}
 	return ca, cert, key, nil

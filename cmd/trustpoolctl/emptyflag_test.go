@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 )
 
 // TestAFlagWithoutAValueIsWrongUsage and does not switch off what it demands: in a script the value is a variable that was never set.
@@ -25,7 +27,7 @@ func TestAFlagWithoutAValueIsWrongUsage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var stdout, stderr strings.Builder
-			if code := run(t.Context(), args, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "--"+name+" is empty") {
+			if code := run(t.Context(), args, &stdout, &stderr); code != console.ExitUsage || !strings.Contains(stderr.String(), "--"+name+" is empty") {
 				t.Errorf("exit code %d, stderr %q", code, &stderr)
 			}
 		})

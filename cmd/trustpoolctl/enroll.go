@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
@@ -28,7 +29,7 @@ type enrollFlags struct {
 	csr       bool
 }
 
-func newEnroll(out *output) *cobra.Command {
+func newEnroll(out *console.Output) *cobra.Command {
 	var flags enrollFlags
 	cmd := &cobra.Command{
 		Use:   "enroll --address ADDRESS --name NODE {--inventory FILE | --ek-roots FILE | --first-use} {--out FILE | --csr}",
@@ -63,7 +64,7 @@ Exit codes:
   4  refused: a check failed, nothing was written`,
 		Example: `  trustpoolctl enroll --address node1.example:9443 --tls-dir /etc/trustpool --name node1.example --inventory inventory.csv --out node1.json
   trustpoolctl enroll --address node1.example:9443 --tls-dir /etc/trustpool --name node1.example --ek-roots makers.pem --out node1.json`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: console.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return enroll(cmd.Context(), flags, out) },
 	}
 	flags.register(cmd)
@@ -84,7 +85,7 @@ func (f *enrollFlags) registerDemands(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.refuse, "refuse", "", "`file` with the Names of AKs that are refused, one a line")
 }
 
-func enroll(ctx context.Context, flags enrollFlags, out *output) error {
+func enroll(ctx context.Context, flags enrollFlags, out *console.Output) error {
 	policy, err := flags.policy()
 	if err != nil {
 		return err
@@ -102,7 +103,7 @@ func enroll(ctx context.Context, flags enrollFlags, out *output) error {
 	})
 	if errors.Is(err, client.ErrMalformed) {
 		view := newUnreadEnrollView(flags.name, flags.address, err)
-		return out.refuse(view, view.text)
+		return out.Refuse(view, view.text)
 	}
 	if err != nil {
 		return fmt.Errorf("could not enrol: %w", err)
@@ -111,7 +112,7 @@ func enroll(ctx context.Context, flags enrollFlags, out *output) error {
 }
 
 // tell writes the record and prints what was found, in that order: what is printed as written is written.
-func (f *enrollFlags) tell(run enrolment, out *output) error {
+func (f *enrollFlags) tell(run enrolment, out *console.Output) error {
 	view := &enrollView{Name: f.name, Address: f.address, Enrolled: run.checked.Enrolled(), Enrollment: run.checked, identity: run.identity}
 	if view.Enrolled && f.out != "" {
 		if err := writeRecord(f.out, run.record, f.force); err != nil {
@@ -124,13 +125,13 @@ func (f *enrollFlags) tell(run enrolment, out *output) error {
 		if err != nil {
 			return err
 		}
-		return (&output{stdout: out.stdout, json: true}).print(request, nil)
+		return (&console.Output{Stdout: out.Stdout, JSON: true}).Print(request, nil)
 	}
 
 	if !view.Enrolled {
-		return out.refuse(view, view.text)
+		return out.Refuse(view, view.text)
 	}
-	return out.print(view, view.text)
+	return out.Print(view, view.text)
 }
 
 // enrolment is one run of enroll: what was asked with, what was answered, and what came out. The record is empty unless the node was enrolled.
@@ -184,7 +185,7 @@ func cannotOpen(err error) bool {
 // ask dials the node and closes the connection once do has ended. All of do has to be done within --timeout.
 func (c *connection) ask(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	if c.timeout <= 0 {
-		return usagef("--timeout has to be more than 0")
+		return console.Usagef("--timeout has to be more than 0")
 	}
 	agent, err := c.dial()
 	if err != nil {

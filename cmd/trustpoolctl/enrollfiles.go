@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -13,11 +14,11 @@ import (
 func (f *enrollFlags) policy() (verifier.EnrollPolicy, error) {
 	policy := verifier.EnrollPolicy{Node: f.name, RequireTPMTLSKey: f.tpmTLSKey}
 	if f.name == "" {
-		return policy, usagef("--name is missing: the node's own word for its name is not taken")
+		return policy, console.Usagef("--name is missing: the node's own word for its name is not taken")
 	}
 	switch {
 	case f.inventory != "" && f.firstUse:
-		return policy, usagef("give --inventory or --first-use, not both")
+		return policy, console.Usagef("give --inventory or --first-use, not both")
 	case f.inventory != "":
 		policy.Binding = verifier.BindingInventory
 	case f.firstUse:
@@ -25,7 +26,7 @@ func (f *enrollFlags) policy() (verifier.EnrollPolicy, error) {
 	case len(f.roots) > 0:
 		policy.Binding = verifier.BindingChain
 	default:
-		return policy, withHint(usagef("nothing says what ties the TPM to %s", f.name),
+		return policy, console.WithHint(console.Usagef("nothing says what ties the TPM to %s", f.name),
 			"Give --inventory, --ek-roots or --first-use; see --help for what each proves.")
 	}
 	if err := f.read(&policy); err != nil {
@@ -38,7 +39,7 @@ func (f *enrollFlags) policy() (verifier.EnrollPolicy, error) {
 func checkDemands(policy verifier.EnrollPolicy) error {
 	policy.Nonce, policy.At = make([]byte, verifier.MinNonceSize), time.Now()
 	if check := verifier.Enroll(verifier.Identity{}, policy).Check(verifier.CheckEnrollPolicy); check.Outcome == verifier.Failed {
-		return usagef("%s", check.Detail)
+		return console.Usagef("%s", check.Detail)
 	}
 	return nil
 }
@@ -98,5 +99,5 @@ func writeRecord(path string, record verifier.NodeRecord, force bool) error {
 	if _, err := verifier.ParseNodeRecord(data); err != nil {
 		return fmt.Errorf("the node's record is of no use: %w", err)
 	}
-	return writeFile(path, data, force)
+	return console.WriteFile(path, data, force)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strings"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -26,43 +27,43 @@ func newUnreadEnrollView(name, address string, reason error) *enrollView {
 	return &enrollView{Name: name, Address: address, Unread: reason.Error(), Enrollment: &verifier.Enrollment{Checks: []verifier.Check{}}}
 }
 
-func (v *enrollView) text(p *page) {
+func (v *enrollView) text(p *console.Page) {
 	if v.Unread != "" {
-		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Name), printable(v.Unread))
+		p.Line("%s %s: %s", p.Bad("REFUSED"), console.Printable(v.Name), console.Printable(v.Unread))
 		return
 	}
 	if v.rotated {
-		p.line("%s %s: its new attestation key lives in the TPM of its endorsement key, and signs from now on", p.good("ROTATED"), printable(v.Name))
+		p.Line("%s %s: its new attestation key lives in the TPM of its endorsement key, and signs from now on", p.Good("ROTATED"), console.Printable(v.Name))
 	} else if v.Enrolled {
-		p.line("%s %s: its attestation key lives in the TPM of its endorsement key", p.good("ENROLLED"), printable(v.Name))
+		p.Line("%s %s: its attestation key lives in the TPM of its endorsement key", p.Good("ENROLLED"), console.Printable(v.Name))
 	} else {
-		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Name), printable(v.firstFailure()))
+		p.Line("%s %s: %s", p.Bad("REFUSED"), console.Printable(v.Name), console.Printable(v.firstFailure()))
 	}
-	p.line("")
-	p.line("%s", p.head("Checks"))
+	p.Line("")
+	p.Line("%s", p.Head("Checks"))
 	isTLSKeyAsked := v.Check(verifier.CheckTLSKeyStructure).Outcome != verifier.NotAsked
 	for _, check := range v.Checks {
 		if !isTLSKeyAsked && check.Name != verifier.CheckTLSKeyStructure && strings.HasPrefix(string(check.Name), "tls_key_") {
 			continue // the first of them says it for all
 		}
-		p.line("  %s  %-25s %s", outcomeWord(p, check.Outcome), check.Name, printable(cmp.Or(check.Detail, enrollMeaning(check.Name))))
+		p.Line("  %s  %-25s %s", outcomeWord(p, check.Outcome), check.Name, console.Printable(cmp.Or(check.Detail, enrollMeaning(check.Name))))
 	}
 
-	p.line("")
-	p.line("%s", p.head("Keys"))
-	p.field("EK", "%s", orDash(v.EKName))
-	p.field("AK", "%s", orDash(v.AKName))
-	p.field("TPM", "%s", tpmWords(v.TPM))
+	p.Line("")
+	p.Line("%s", p.Head("Keys"))
+	p.Field("EK", "%s", orDash(v.EKName))
+	p.Field("AK", "%s", orDash(v.AKName))
+	p.Field("TPM", "%s", tpmWords(v.TPM))
 	if v.Enrolled {
-		p.field("bound by", "%s", bindingWords(v.EKBinding))
+		p.Field("bound by", "%s", bindingWords(v.EKBinding))
 	}
 	v.ownWords(p)
 	if v.WrittenTo != "" {
-		p.line("")
-		p.line("Written to %s: give it to verify --node", v.WrittenTo)
+		p.Line("")
+		p.Line("Written to %s: give it to verify --node", v.WrittenTo)
 	}
 	if v.rotated {
-		p.line("%s", p.warn("Known-good files that pin the old key refuse this node from now on, unless verify gets --node."))
+		p.Line("%s", p.Warn("Known-good files that pin the old key refuse this node from now on, unless verify gets --node."))
 	}
 }
 
@@ -75,7 +76,7 @@ func (v *enrollView) firstFailure() string {
 }
 
 // ownWords shows what nothing proves, and where an EK certificate is missing or odd.
-func (v *enrollView) ownWords(p *page) {
+func (v *enrollView) ownWords(p *console.Page) {
 	var lines [][2]string
 	for _, ek := range v.identity.EKs {
 		if ek.Detail != "" {
@@ -93,10 +94,10 @@ func (v *enrollView) ownWords(p *page) {
 	if len(lines) == 0 {
 		return
 	}
-	p.line("")
-	p.line("%s", p.head("What the node says of itself, and nothing proves"))
+	p.Line("")
+	p.Line("%s", p.Head("What the node says of itself, and nothing proves"))
 	for _, line := range lines {
-		p.field(line[0], "%s", printable(line[1]))
+		p.Field(line[0], "%s", console.Printable(line[1]))
 	}
 }
 
@@ -118,7 +119,7 @@ func tpmWords(tpm verifier.TPMInfo) string {
 	if tpm.Manufacturer == "" && tpm.Model == "" {
 		return "no certificate says what it is"
 	}
-	words := printable(strings.TrimSpace(tpm.Vendor() + " " + tpm.Model + ", firmware " + cmp.Or(tpm.Firmware, "not told")))
+	words := console.Printable(strings.TrimSpace(tpm.Vendor() + " " + tpm.Model + ", firmware " + cmp.Or(tpm.Firmware, "not told")))
 	if !tpm.Certified {
 		words += " (so says a certificate that nobody has checked)"
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
@@ -32,19 +33,19 @@ func (f *logFlags) register(cmd *cobra.Command, withBank bool) {
 	}
 }
 
-func newEventLog(out *output) *cobra.Command {
+func newEventLog(out *console.Output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eventlog",
 		Short: "Show, replay and compare event logs in files",
 		Long:  "eventlog reads the logs of a host's launch and boot. It needs no node.\n\n" + logExplanations,
-		Args:  subcommandOnly,
+		Args:  console.SubcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newEventLogShow(out), newEventLogReplay(out), newEventLogDiff(out))
 	return cmd
 }
 
-func newEventLogShow(out *output) *cobra.Command {
+func newEventLogShow(out *console.Output) *cobra.Command {
 	var flags logFlags
 	cmd := &cobra.Command{
 		Use:   "show FILE",
@@ -57,7 +58,7 @@ What an event is about is the log's own word, unless its digest is of just that 
 		Example: `  trustpoolctl eventlog show /sys/kernel/security/tpm0/binary_bios_measurements
   trustpoolctl eventlog show evidence/log-txt.bin --bank sha1
   trustpoolctl eventlog show --json - <evidence/log-txt.bin`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: console.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.in = cmd.InOrStdin()
 			return showLog(flags, args[0], out)
@@ -67,7 +68,7 @@ What an event is about is the log's own word, unless its digest is of just that 
 	return cmd
 }
 
-func showLog(flags logFlags, name string, out *output) error {
+func showLog(flags logFlags, name string, out *console.Output) error {
 	log, err := flags.read(name)
 	if err != nil {
 		return err
@@ -77,7 +78,7 @@ func showLog(flags logFlags, name string, out *output) error {
 		return err
 	}
 	view := newShowView(log, bank)
-	return out.print(view, view.text)
+	return out.Print(view, view.text)
 }
 
 // read reads a log of any format.
@@ -88,7 +89,7 @@ func (f *logFlags) read(name string) (*logFile, error) {
 	}
 	log, err := parseLog(name, raw, f.ima)
 	if errors.Is(err, eventlog.ErrEmpty) {
-		return nil, withHint(fmt.Errorf("reading log %s: %w", name, err), "A host without a measured launch has such a log.")
+		return nil, console.WithHint(fmt.Errorf("reading log %s: %w", name, err), "A host without a measured launch has such a log.")
 	}
 	if err != nil {
 		return nil, hintLog(raw, fmt.Errorf("reading log %s: %w", name, err))
@@ -104,9 +105,9 @@ func hintLog(raw []byte, err error) error {
 	case len(begin) == 0 || bytes.ContainsFunc(begin, binary):
 		return err
 	case bytes.Contains(begin, []byte(" ima-")):
-		return withHint(err, "This is IMA's list as text: give binary_runtime_measurements, which lies beside it.")
+		return console.WithHint(err, "This is IMA's list as text: give binary_runtime_measurements, which lies beside it.")
 	default:
-		return withHint(err, "This is text, not a binary log.")
+		return console.WithHint(err, "This is text, not a binary log.")
 	}
 }
 
@@ -141,12 +142,12 @@ func (f *logFlags) chooseBank(banks []eventlog.Alg) (eventlog.Alg, error) {
 
 	bank, err := eventlog.ParseAlg(f.bank)
 	if err != nil {
-		return 0, usagef("--bank: %w", err)
+		return 0, console.Usagef("--bank: %w", err)
 	}
 	for _, has := range banks {
 		if has == bank {
 			return bank, nil
 		}
 	}
-	return 0, usagef("--bank: there are no digests of %s, only of %s", bank, bankNames(banks))
+	return 0, console.Usagef("--bank: there are no digests of %s, only of %s", bank, bankNames(banks))
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -43,7 +44,7 @@ func replayFile(t *testing.T, args ...string) replayed {
 	t.Helper()
 
 	var stdout, stderr strings.Builder
-	if code := run(context.Background(), append([]string{"eventlog", "replay", "--json"}, args...), &stdout, &stderr); code != exitOK {
+	if code := run(context.Background(), append([]string{"eventlog", "replay", "--json"}, args...), &stdout, &stderr); code != console.ExitOK {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	var got replayed
@@ -166,7 +167,7 @@ func TestIMAListsAreRecognised(t *testing.T) {
 	}
 
 	var stdout, stderr strings.Builder
-	if code := run(context.Background(), []string{"eventlog", "show", path}, &stdout, &stderr); code != exitOK {
+	if code := run(context.Background(), []string{"eventlog", "show", path}, &stdout, &stderr); code != console.ExitOK {
 		t.Fatal(stderr.String())
 	}
 	if !strings.Contains(stdout.String(), ": ima log, 1 event, ") || !strings.Contains(stdout.String(), `file "/bin/x", sha256 `) {
@@ -195,7 +196,7 @@ func TestADataChangeIsMarked(t *testing.T) {
 	path := writeLog(t, append(raw, 4, 0, 0, 0, 0, 0, 0, 0))
 
 	var stdout, stderr strings.Builder
-	if code := run(context.Background(), []string{"eventlog", "show", path}, &stdout, &stderr); code != exitOK {
+	if code := run(context.Background(), []string{"eventlog", "show", path}, &stdout, &stderr); code != console.ExitOK {
 		t.Fatal(stderr.String())
 	}
 	if !strings.Contains(stdout.String(), "its data was changed: the digest is of other data") {

@@ -8,20 +8,10 @@ import (
 	"strings"
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
-)
-
-// Exit codes. Scripts branch on them, so they never change their meaning.
-const (
-	exitOK       = daemon.ExitOK
-	exitFailed   = daemon.ExitError
-	exitUsage    = daemon.ExitUsage
-	exitNotFresh = 3
-	exitRefused  = 4
-	// exitInterrupted is 128 and the number of SIGINT, as of a shell's command that the signal killed.
-	exitInterrupted = 130
 )
 
 const exitExplanations = `Exit codes:
@@ -32,29 +22,20 @@ const exitExplanations = `Exit codes:
   4  refused: the evidence does not prove what it should
   130  interrupted`
 
-func usagef(format string, args ...any) error {
-	return daemon.UsageError{Err: fmt.Errorf(format, args...)}
-}
-
 // errInterrupted is what ends a command that was told to end.
 var errInterrupted = errors.New("interrupted")
-
-// exitError ends a command whose output has said all there is to say.
-type exitError struct{ code int }
-
-func (e exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
 // verdictExit returns the exit code of a verdict. Those that are not known refuse.
 func verdictExit(verdict verifier.Verdict) int {
 	switch verdict {
 	case verifier.Trusted:
-		return exitOK
+		return console.ExitOK
 	case verifier.FreshnessNotChecked:
-		return exitNotFresh
+		return console.ExitNotFresh
 	case verifier.CouldNotJudge:
-		return exitFailed
+		return console.ExitFailed
 	default:
-		return exitRefused
+		return console.ExitRefused
 	}
 }
 
@@ -66,10 +47,10 @@ func (e refusedError) Unwrap() error { return e.error }
 // report tells of err on stderr, if there is anything to tell, and returns the exit code for it.
 func report(stderr io.Writer, asJSON bool, err error) int {
 	if err == nil {
-		return exitOK
+		return console.ExitOK
 	}
-	if exit, ok := errors.AsType[exitError](err); ok {
-		return exit.code
+	if exit, ok := errors.AsType[console.ExitError](err); ok {
+		return exit.Code
 	}
 
 	tell := tellText
@@ -79,20 +60,20 @@ func report(stderr io.Writer, asJSON bool, err error) int {
 	tell(stderr, err)
 
 	if errors.Is(err, errInterrupted) {
-		return exitInterrupted
+		return console.ExitInterrupted
 	}
 	if _, ok := errors.AsType[daemon.UsageError](err); ok {
-		return exitUsage
+		return console.ExitUsage
 	}
 	if _, ok := errors.AsType[refusedError](err); ok {
-		return exitRefused
+		return console.ExitRefused
 	}
-	return exitFailed
+	return console.ExitFailed
 }
 
 func tellText(stderr io.Writer, err error) {
 	// There is nowhere left to report a stderr that can't be written.
-	_, _ = fmt.Fprintf(stderr, "trustpoolctl: %s\n", printableLines(err.Error()))
+	_, _ = fmt.Fprintf(stderr, "trustpoolctl: %s\n", console.PrintableLines(err.Error()))
 	if hint := hintFor(err); hint != "" {
 		_, _ = fmt.Fprintf(stderr, "  %s\n", hint)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -19,15 +20,15 @@ func TestExitCodes(t *testing.T) {
 		silent bool
 	}{
 		"no error":                {nil, 0, true},
-		"trusted":                 {exitError{verdictExit(verifier.Trusted)}, 0, true},
-		"could not judge":         {exitError{verdictExit(verifier.CouldNotJudge)}, 1, true},
-		"freshness not checked":   {exitError{verdictExit(verifier.FreshnessNotChecked)}, 3, true},
-		"refused":                 {exitError{verdictExit(verifier.Refused)}, 4, true},
-		"the zero verdict":        {exitError{verdictExit(0)}, 4, true},
-		"a verdict of the future": {exitError{verdictExit(verifier.Trusted + 1)}, 4, true},
+		"trusted":                 {console.ExitError{Code: verdictExit(verifier.Trusted)}, 0, true},
+		"could not judge":         {console.ExitError{Code: verdictExit(verifier.CouldNotJudge)}, 1, true},
+		"freshness not checked":   {console.ExitError{Code: verdictExit(verifier.FreshnessNotChecked)}, 3, true},
+		"refused":                 {console.ExitError{Code: verdictExit(verifier.Refused)}, 4, true},
+		"the zero verdict":        {console.ExitError{Code: verdictExit(0)}, 4, true},
+		"a verdict of the future": {console.ExitError{Code: verdictExit(verifier.Trusted + 1)}, 4, true},
 		"an error":                {errors.New("disk full"), 1, false},
-		"wrong usage":             {fmt.Errorf("wrapped: %w", usagef("no such flag")), 2, false},
-		"wrong usage with a hint": {withHint(usagef("no such flag"), "write another"), 2, false},
+		"wrong usage":             {fmt.Errorf("wrapped: %w", console.Usagef("no such flag")), 2, false},
+		"wrong usage with a hint": {console.WithHint(console.Usagef("no such flag"), "write another"), 2, false},
 		"interrupted":             {errInterrupted, 130, false},
 		"nothing to learn":        {refusedError{errors.New("no launch")}, 4, false},
 	} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/saved"
 )
@@ -50,18 +51,18 @@ func (f *folder) register(cmd *cobra.Command) {
 // unused refuses flags that mean nothing to a live node.
 func (f *folder) unused() error {
 	if f.flags("nonce") {
-		return usagef("--nonce belongs to a saved folder: a live node is challenged with a fresh one")
+		return console.Usagef("--nonce belongs to a saved folder: a live node is challenged with a fresh one")
 	}
 	for _, name := range []string{"log", "ak-ca", "ak-attributes-by-issuer"} {
 		if f.flags(name) {
-			return usagef("--%s belongs to a saved folder", name)
+			return console.Usagef("--%s belongs to a saved folder", name)
 		}
 	}
 	return nil
 }
 
 // addTo puts what the flags say into the policy. What is in a folder somebody else may have asked for, so that more PCRs may be signed.
-func (f *folder) addTo(policy *verifier.Policy, out *output) (err error) {
+func (f *folder) addTo(policy *verifier.Policy, out *console.Output) (err error) {
 	policy.AllowMorePCRs = true
 	if f.flags("nonce") {
 		if policy.Nonce, err = parseOwnNonce(f.nonce); err != nil {
@@ -69,7 +70,7 @@ func (f *folder) addTo(policy *verifier.Policy, out *output) (err error) {
 		}
 	}
 	if f.byIssuer {
-		out.warn("--ak-attributes-by-issuer: that the attestation key is restricted to what its TPM measured may go unchecked")
+		out.Warn("--ak-attributes-by-issuer: that the attestation key is restricted to what its TPM measured may go unchecked")
 		policy.AKAttributesByIssuer = true
 	}
 	if f.akCA == "" {
@@ -97,15 +98,15 @@ func (f *folder) read(dir string) (verifier.Evidence, error) {
 	case errors.Is(err, saved.ErrNoIndex):
 		ev, err = saved.ReadForeign(dir, logs)
 	case err == nil && len(logs) > 0:
-		return verifier.Evidence{}, usagef("--log is for a folder of others: in this one, evidence.json names the logs")
+		return verifier.Evidence{}, console.Usagef("--log is for a folder of others: in this one, evidence.json names the logs")
 	}
 	for _, log := range logs {
 		if _, gone := os.Lstat(filepath.Join(dir, log.Name)); err != nil && errors.Is(gone, fs.ErrNotExist) {
-			return verifier.Evidence{}, withHint(err, "--log SOURCE=FILE names a file in the folder, and %q is not there.", printable(log.Name))
+			return verifier.Evidence{}, console.WithHint(err, "--log SOURCE=FILE names a file in the folder, and %q is not there.", console.Printable(log.Name))
 		}
 	}
 	if err != nil {
-		return verifier.Evidence{}, withHint(err, "Give a folder that trustpoolctl quote --out made, or see --help for what has to be in one of others.")
+		return verifier.Evidence{}, console.WithHint(err, "Give a folder that trustpoolctl quote --out made, or see --help for what has to be in one of others.")
 	}
 	return ev, nil
 }
@@ -116,10 +117,10 @@ func (f *folder) logFiles() ([]saved.LogFile, error) {
 	for _, text := range f.logs {
 		source, name, found := strings.Cut(text, "=")
 		if !found || source == "" || name == "" {
-			return nil, usagef("--log: %q is no log, write SOURCE=FILE", printable(text))
+			return nil, console.Usagef("--log: %q is no log, write SOURCE=FILE", console.Printable(text))
 		}
 		if slices.ContainsFunc(files, func(other saved.LogFile) bool { return other.Source == source }) {
-			return nil, usagef("--log: two logs are called %q", printable(source))
+			return nil, console.Usagef("--log: two logs are called %q", console.Printable(source))
 		}
 		files = append(files, saved.LogFile{Source: source, Name: name})
 	}

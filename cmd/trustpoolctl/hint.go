@@ -9,26 +9,15 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/verifier/client"
 )
 
-// hintError is an error and what a person can do about it.
-type hintError struct {
-	error
-	hint string
-}
-
-func (e hintError) Unwrap() error { return e.error }
-
-func withHint(err error, format string, args ...any) error {
-	return hintError{error: err, hint: fmt.Sprintf(format, args...)}
-}
-
 // hintFor returns what to do about err, empty if its own words say so already, as those of an agent's refusal do.
 func hintFor(err error) string {
-	if hinted, ok := errors.AsType[hintError](err); ok {
-		return hinted.hint
+	if hint := console.Hint(err); hint != "" {
+		return hint
 	}
 	if _, ok := errors.AsType[daemon.UsageError](err); ok {
 		return "See the command's --help."
@@ -54,7 +43,7 @@ func detailHint(details map[string]string, name, format string) string {
 	if details[name] == "" {
 		return ""
 	}
-	return fmt.Sprintf(format, printable(details[name]))
+	return fmt.Sprintf(format, console.Printable(details[name]))
 }
 
 // connectionHint reads what gRPC says when no agent answered; it has no type for it.

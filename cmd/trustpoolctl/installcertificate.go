@@ -12,10 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier/client"
 )
 
-func newInstallCertificate(out *output) *cobra.Command {
+func newInstallCertificate(out *console.Output) *cobra.Command {
 	var (
 		where connection
 		path  string
@@ -31,7 +32,7 @@ Exit codes:
   1  failed: the node could not be asked, or refused the certificate
   2  wrong usage`,
 		Example: `  trustpoolctl install-certificate --address node1.example:9443 --tls-dir /etc/trustpool --certificate ak-cert.pem`,
-		Args:    usageArgs(cobra.NoArgs),
+		Args:    console.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return installCertificate(cmd.Context(), where, path, out)
 		},
@@ -41,9 +42,9 @@ Exit codes:
 	return cmd
 }
 
-func installCertificate(ctx context.Context, where connection, path string, out *output) error {
+func installCertificate(ctx context.Context, where connection, path string, out *console.Output) error {
 	if path == "" {
-		return usagef("--certificate is missing: name the file")
+		return console.Usagef("--certificate is missing: name the file")
 	}
 	cert, err := readCertificate(path)
 	if err != nil {
@@ -56,7 +57,7 @@ func installCertificate(ctx context.Context, where connection, path string, out 
 	}
 
 	view := &installView{Address: where.address, Subject: cert.Subject.String(), Issuer: cert.Issuer.String(), NotAfter: cert.NotAfter.UTC()}
-	return out.print(view, view.text)
+	return out.Print(view, view.text)
 }
 
 // readCertificate reads a file that holds one certificate and nothing else.
@@ -82,9 +83,9 @@ type installView struct {
 	NotAfter time.Time `json:"not_after"`
 }
 
-func (v *installView) text(p *page) {
-	p.line("%s on %s", p.good("Installed"), printable(v.Address))
-	p.field("subject", "%s", printable(v.Subject))
-	p.field("issuer", "%s", printable(v.Issuer))
-	p.field("ends", "%s", v.NotAfter.Format(time.DateOnly))
+func (v *installView) text(p *console.Page) {
+	p.Line("%s on %s", p.Good("Installed"), console.Printable(v.Address))
+	p.Field("subject", "%s", console.Printable(v.Subject))
+	p.Field("issuer", "%s", console.Printable(v.Issuer))
+	p.Field("ends", "%s", v.NotAfter.Format(time.DateOnly))
 }

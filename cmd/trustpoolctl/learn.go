@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 	"github.com/trustpool/trustpool/verifier/saved"
@@ -24,7 +25,7 @@ type learnFlags struct {
 	force  bool
 }
 
-func newLearn(out *output) *cobra.Command {
+func newLearn(out *console.Output) *cobra.Command {
 	var flags learnFlags
 	cmd := &cobra.Command{
 		Use:   "learn {--address ADDRESS | DIR --nonce HEX} --out FILE",
@@ -49,7 +50,7 @@ Exit codes:
 		Example: `  trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json
   trustpoolctl learn --address node1.example:9443 --tls-dir /etc/trustpool --out known-good.json --pcrs sha384:17,18,19 --force
   trustpoolctl learn evidence --nonce 5bd1...07 --out known-good.json`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: console.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return learn(cmd.Context(), flags, args, out) },
 	}
 	flags.connection.register(cmd)
@@ -62,17 +63,17 @@ Exit codes:
 	return cmd
 }
 
-func learn(ctx context.Context, flags learnFlags, args []string, out *output) error {
+func learn(ctx context.Context, flags learnFlags, args []string, out *console.Output) error {
 	selection, err := parseSelection(flags.pcrs)
 	if err != nil {
-		return usagef("--pcrs: %w", err)
+		return console.Usagef("--pcrs: %w", err)
 	}
 	if err := checkTarget(flags.out, flags.force); err != nil {
 		return err
 	}
 	policy := verifier.Policy{BindMode: flags.bindMode(), ForbidAggregation: flags.alone, Selection: selection}
 	if empty := verifier.Verify(verifier.Evidence{}, policy); empty.Verdict == verifier.CouldNotJudge {
-		return usagef("--pcrs: %s", empty.Check(verifier.CheckPolicy).Detail)
+		return console.Usagef("--pcrs: %s", empty.Check(verifier.CheckPolicy).Detail)
 	}
 
 	if policy.RefusedAKs, err = readRefuseList(flags.refuse); err != nil {
@@ -99,11 +100,11 @@ func learn(ctx context.Context, flags learnFlags, args []string, out *output) er
 	if len(args) == 1 {
 		view.Folder = args[0]
 	}
-	return out.print(view, view.text)
+	return out.Print(view, view.text)
 }
 
 // evidence takes what is to be learned from the node or the folder, says which, and sets the policy's nonce.
-func (f *learnFlags) evidence(ctx context.Context, args []string, policy *verifier.Policy, out *output) (string, verifier.Evidence, error) {
+func (f *learnFlags) evidence(ctx context.Context, args []string, policy *verifier.Policy, out *console.Output) (string, verifier.Evidence, error) {
 	if len(args) == 1 {
 		ev, err := f.savedEvidence(args[0], policy, out)
 		return args[0], ev, err
@@ -123,18 +124,18 @@ func (f *learnFlags) evidence(ctx context.Context, args []string, policy *verifi
 	return f.address, reply.Evidence, nil
 }
 
-func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *output) (verifier.Evidence, error) {
+func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *console.Output) (verifier.Evidence, error) {
 	if f.raw {
-		return verifier.Evidence{}, usagef("--raw is for a node: evidence in a folder says how it was asked for")
+		return verifier.Evidence{}, console.Usagef("--raw is for a node: evidence in a folder says how it was asked for")
 	}
 	if f.address != "" {
-		return verifier.Evidence{}, usagef("give --address or a folder, not both")
+		return verifier.Evidence{}, console.Usagef("give --address or a folder, not both")
 	}
 	if err := f.addTo(policy, out); err != nil {
 		return verifier.Evidence{}, err
 	}
 	if policy.Nonce == nil {
-		return verifier.Evidence{}, usagef("--nonce is missing: without the nonce that you asked with, nobody knows when the evidence was made")
+		return verifier.Evidence{}, console.Usagef("--nonce is missing: without the nonce that you asked with, nobody knows when the evidence was made")
 	}
 	ev, err := f.read(dir)
 	if err != nil {
@@ -147,12 +148,12 @@ func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *out
 // checkTarget fails early: a node need not be asked for what can't be written. writeFile makes sure.
 func checkTarget(path string, force bool) error {
 	if path == "" {
-		return usagef("--out is missing: name the file to write")
+		return console.Usagef("--out is missing: name the file to write")
 	}
 	if _, err := os.Lstat(path); force || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return withHint(fmt.Errorf("%s exists", path), "Name another file, or replace it with --force.")
+	return console.WithHint(fmt.Errorf("%s exists", path), "Name another file, or replace it with --force.")
 }
 
 // writeKnownGood writes nothing that could not be read again, such as values of a bank that nobody should trust.
@@ -164,5 +165,5 @@ func writeKnownGood(path string, knownGood verifier.KnownGood, force bool) error
 	if _, err := verifier.ParseKnownGood(data); err != nil {
 		return fmt.Errorf("what was learned is of no use: %w", err)
 	}
-	return writeFile(path, data, force)
+	return console.WriteFile(path, data, force)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -28,36 +29,36 @@ func newLearnView(knownGood verifier.KnownGood) *learnView {
 	return view
 }
 
-func (v *learnView) text(p *page) {
-	p.line("%s from %s, written to %s", p.good("Learned"), printable(v.Address+v.Folder), v.WrittenTo)
-	p.line("")
+func (v *learnView) text(p *console.Page) {
+	p.Line("%s from %s, written to %s", p.Good("Learned"), console.Printable(v.Address+v.Folder), v.WrittenTo)
+	p.Line("")
 	for _, known := range v.KnownGood.PCRs {
 		learnedPCR(p, &known)
 	}
 
-	p.line("")
+	p.Line("")
 	if len(v.AKName) > 0 {
-		p.line("%s  %s", p.head("Attestation key"), v.AKName)
+		p.Line("%s  %s", p.Head("Attestation key"), v.AKName)
 	} else {
-		p.line("%s  sha256 of its SubjectPublicKeyInfo %x", p.head("Attestation key"), sha256.Sum256(v.AKKey))
-		p.line("  %s", p.warn("Known by its key alone: verify trusts it only with --ak-attributes-by-issuer."))
+		p.Line("%s  sha256 of its SubjectPublicKeyInfo %x", p.Head("Attestation key"), sha256.Sum256(v.AKKey))
+		p.Line("  %s", p.Warn("Known by its key alone: verify trusts it only with --ak-attributes-by-issuer."))
 	}
-	p.line("  Pinned by first use: verify refuses any other key from now on. That proves nothing about hardware:")
-	p.line("  it is the key that answered, and it may be that of a software TPM.")
-	p.line("")
-	p.line("%s", p.warn("Look at it before you rely on it: learned means that the node measured this, not that it is good."))
+	p.Line("  Pinned by first use: verify refuses any other key from now on. That proves nothing about hardware:")
+	p.Line("  it is the key that answered, and it may be that of a software TPM.")
+	p.Line("")
+	p.Line("%s", p.Warn("Look at it before you rely on it: learned means that the node measured this, not that it is good."))
 }
 
-func learnedPCR(p *page, known *verifier.KnownPCR) {
+func learnedPCR(p *console.Page, known *verifier.KnownPCR) {
 	if known.PCR == 0 {
-		p.line("  %s PCR 0: known-good by its value, since no event tells what it began with", known.Bank)
+		p.Line("  %s PCR 0: known-good by its value, since no event tells what it began with", known.Bank)
 	} else if len(known.Events) == 0 {
-		p.line("  %s PCR %d: nothing was measured into it, its value is known-good", known.Bank, known.PCR)
+		p.Line("  %s PCR %d: nothing was measured into it, its value is known-good", known.Bank, known.PCR)
 	} else {
-		p.line("  %s PCR %d: %d events, each known-good in its place", known.Bank, known.PCR, len(known.Events))
+		p.Line("  %s PCR %d: %d events, each known-good in its place", known.Bank, known.PCR, len(known.Events))
 	}
 	for _, value := range known.Values {
-		p.line("    %s", value)
+		p.Line("    %s", value)
 	}
 	for _, slot := range known.Events {
 		name := slot.Description
@@ -65,7 +66,7 @@ func learnedPCR(p *page, known *verifier.KnownPCR) {
 			name = slot.Type.String()
 		}
 		for _, digest := range slot.Digests {
-			p.line("    %s  %s", digest, printable(name))
+			p.Line("    %s  %s", digest, console.Printable(name))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
@@ -15,7 +16,7 @@ import (
 // exitDifferent is for logs that differ; 1 stays for those that can't be read.
 const exitDifferent = 4
 
-func newEventLogDiff(out *output) *cobra.Command {
+func newEventLogDiff(out *console.Output) *cobra.Command {
 	var flags logFlags
 	cmd := &cobra.Command{
 		Use:   "diff A B",
@@ -33,7 +34,7 @@ Exit codes:
   4  different`,
 		Example: `  trustpoolctl eventlog diff monday/log-txt.bin tuesday/log-txt.bin
   trustpoolctl eventlog diff --json old.bin new.bin`,
-		Args: usageArgs(cobra.ExactArgs(2)),
+		Args: console.Args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.in = cmd.InOrStdin()
 			return diffLogs(flags, args[0], args[1], out)
@@ -43,9 +44,9 @@ Exit codes:
 	return cmd
 }
 
-func diffLogs(flags logFlags, nameA, nameB string, out *output) error {
+func diffLogs(flags logFlags, nameA, nameB string, out *console.Output) error {
 	if nameA == "-" && nameB == "-" {
-		return usagef("both logs can't be read from standard input")
+		return console.Usagef("both logs can't be read from standard input")
 	}
 	a, err := flags.read(nameA)
 	if err != nil {
@@ -66,11 +67,11 @@ func diffLogs(flags logFlags, nameA, nameB string, out *output) error {
 	}
 
 	view := newDiffView(a, b, common, bank)
-	if err := out.print(view, view.text); err != nil {
+	if err := out.Print(view, view.text); err != nil {
 		return err
 	}
 	if !view.Equal {
-		return exitError{exitDifferent}
+		return console.ExitError{Code: exitDifferent}
 	}
 	return nil
 }
@@ -202,28 +203,28 @@ func (r *record) content(bank string) string {
 	return fmt.Sprintf("no %s digest (%s)", bank, r.About)
 }
 
-func (v *diffView) text(p *page) {
-	p.line("%s: %s", p.head(printable(v.A)), v.summaryA)
-	p.line("%s: %s", p.head(printable(v.B)), v.summaryB)
-	p.line("")
+func (v *diffView) text(p *console.Page) {
+	p.Line("%s: %s", p.Head(console.Printable(v.A)), v.summaryA)
+	p.Line("%s: %s", p.Head(console.Printable(v.B)), v.summaryB)
+	p.Line("")
 	if v.Equal {
-		p.line("%s: the same events in the same order", p.good("No difference"))
+		p.Line("%s: the same events in the same order", p.Good("No difference"))
 		return
 	}
 	for i := range v.Differences {
 		d := &v.Differences[i]
-		p.line("%s", d.Text)
+		p.Line("%s", d.Text)
 		if d.Was != "" {
-			p.line("    was %s", d.Was)
-			p.line("    is  %s", d.Is)
+			p.Line("    was %s", d.Was)
+			p.Line("    is  %s", d.Is)
 		}
 	}
-	p.line("")
+	p.Line("")
 	if len(v.PCRs) == 0 {
-		p.line("No PCR differs by it.")
+		p.Line("No PCR differs by it.")
 		return
 	}
-	p.line("%s: %s", p.warn("PCRs that differ by it"), joinInts(v.PCRs))
+	p.Line("%s: %s", p.Warn("PCRs that differ by it"), joinInts(v.PCRs))
 }
 
 func joinInts(numbers []int) string {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
@@ -111,7 +112,7 @@ func (l *logFile) imaRecords() []record {
 		r := record{
 			Num: ev.Num, PCR: int(ev.PCR), Type: ev.Name, Extended: true,
 			Digests: map[string]verifier.Hex{eventlog.AlgSHA1.String(): ev.Template},
-			About:   fmt.Sprintf("file %s, %s %x", path, printable(string(ev.FileAlg)), ev.FileDigest),
+			About:   fmt.Sprintf("file %s, %s %x", path, console.Printable(string(ev.FileAlg)), ev.FileDigest),
 			Data:    ev.Data,
 			like:    path,
 		}

@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
-func newEventLogReplay(out *output) *cobra.Command {
+func newEventLogReplay(out *console.Output) *cobra.Command {
 	var flags logFlags
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
@@ -31,7 +32,7 @@ The exit code is 0 if the log could be read, also if no bank can be replayed, an
 ` + logExplanations,
 		Example: `  trustpoolctl eventlog replay evidence/log-txt.bin
   trustpoolctl eventlog replay --json evidence/log-txt.bin | jq -r '.banks.sha256["17"]'`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: console.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.in = cmd.InOrStdin()
 			log, err := flags.read(args[0])
@@ -39,7 +40,7 @@ The exit code is 0 if the log could be read, also if no bank can be replayed, an
 				return err
 			}
 			view := newReplayView(log)
-			return out.print(view, view.text)
+			return out.Print(view, view.text)
 		},
 	}
 	flags.register(cmd, false)
@@ -147,17 +148,17 @@ func (v *replayView) addPCR(bank string, n int, pcr eventlog.PCR) {
 	}
 }
 
-func (v *replayView) text(p *page) {
-	p.line("%s: what the PCRs hold if this %s log is true", p.head(printable(v.File)), v.Format)
+func (v *replayView) text(p *console.Page) {
+	p.Line("%s: what the PCRs hold if this %s log is true", p.Head(console.Printable(v.File)), v.Format)
 	for _, bank := range v.order {
-		p.line("")
+		p.Line("")
 		if why, bad := v.Unreplayable[bank]; bad {
-			p.line("%s %s: %s", p.head(bank), p.bad("can't be replayed"), printable(why))
+			p.Line("%s %s: %s", p.Head(bank), p.Bad("can't be replayed"), console.Printable(why))
 			continue
 		}
-		p.line("%s", p.head(bank))
+		p.Line("%s", p.Head(bank))
 		if len(v.Banks[bank]) == 0 {
-			p.line("  the log has no events")
+			p.Line("  the log has no events")
 		}
 		for n := range eventlog.NumPCRs {
 			v.pcrText(p, bank, strconv.Itoa(n))
@@ -165,7 +166,7 @@ func (v *replayView) text(p *page) {
 	}
 }
 
-func (v *replayView) pcrText(p *page, bank, key string) {
+func (v *replayView) pcrText(p *console.Page, bank, key string) {
 	value, ok := v.Banks[bank][key]
 	if !ok {
 		return
@@ -174,8 +175,8 @@ func (v *replayView) pcrText(p *page, bank, key string) {
 	if v.events[bank][key] == 0 {
 		from = "no events: as the launch left it"
 	}
-	p.line("  PCR %2s  %s  %s", key, value, from)
+	p.Line("  PCR %2s  %s  %s", key, value, from)
 	if doubt := v.Doubts[bank][key]; doubt != "" {
-		p.line("          %s", p.warn(fmt.Sprintf("in doubt: %s", doubt)))
+		p.Line("          %s", p.Warn(fmt.Sprintf("in doubt: %s", doubt)))
 	}
 }

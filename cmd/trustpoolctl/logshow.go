@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
@@ -31,21 +32,21 @@ func newShowView(log *logFile, bank eventlog.Alg) *showView {
 	return view
 }
 
-func (v *showView) text(p *page) {
-	p.line("%s: %s", p.head(printable(v.File)), v.summary)
-	p.line("")
+func (v *showView) text(p *console.Page) {
+	p.Line("%s: %s", p.Head(console.Printable(v.File)), v.summary)
+	p.Line("")
 
 	types, digests := len("TYPE"), len(v.Bank)
 	for i := range v.Events {
 		types = max(types, len(v.Events[i].Type))
 		digests = max(digests, 2*len(v.Events[i].Digests[v.Bank]))
 	}
-	p.line("%5s %3s  %-*s  %-*s  %s", "EVENT", "PCR", types, "TYPE", digests, v.Bank, "ABOUT")
+	p.Line("%5s %3s  %-*s  %-*s  %s", "EVENT", "PCR", types, "TYPE", digests, v.Bank, "ABOUT")
 	for i := range v.Events {
 		ev := &v.Events[i]
-		p.line("%5d %3s  %-*s  %-*s  %s", ev.Num, ev.pcrText(), types, ev.Type, digests, ev.digestText(v.Bank), ev.About)
+		p.Line("%5d %3s  %-*s  %-*s  %s", ev.Num, ev.pcrText(), types, ev.Type, digests, ev.digestText(v.Bank), ev.About)
 		if ev.changed {
-			p.line("%5s %3s  %s", "", "", p.bad("its data was changed: the digest is of other data"))
+			p.Line("%5s %3s  %s", "", "", p.Bad("its data was changed: the digest is of other data"))
 		}
 	}
 }

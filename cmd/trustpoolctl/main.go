@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 )
 
 func main() {
@@ -26,8 +28,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 
 	err := root.ExecuteContext(ctx)
-	if _, done := errors.AsType[exitError](err); err != nil && !done && ctx.Err() != nil {
+	if _, done := errors.AsType[console.ExitError](err); err != nil && !done && ctx.Err() != nil {
 		err = errInterrupted
 	}
-	return report(stderr, out.json, err)
+	return report(stderr, out.JSON, err)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"google.golang.org/grpc"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -121,7 +122,7 @@ func TestAnAnswerThatIsNoEvidenceIsRefused(t *testing.T) {
 				t.Parallel()
 				var stdout, stderr strings.Builder
 				code := run(t.Context(), append(args, json), &stdout, &stderr)
-				if code != exitRefused || !strings.Contains(stdout.String()+stderr.String(), "malformed answer") {
+				if code != console.ExitRefused || !strings.Contains(stdout.String()+stderr.String(), "malformed answer") {
 					t.Errorf("exit code %d, stdout %q, stderr %q", code, &stdout, &stderr)
 				}
 				if name != "learn" && (stdout.Len() == 0 || stderr.Len() > 0) {

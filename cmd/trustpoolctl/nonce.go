@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -12,7 +13,7 @@ import (
 func parseNonce(text string) ([]byte, error) {
 	nonce, err := hex.DecodeString(text)
 	if err != nil {
-		return nil, usagef("--nonce: %q is no even number of hexadecimal digits", printable(text))
+		return nil, console.Usagef("--nonce: %q is no even number of hexadecimal digits", console.Printable(text))
 	}
 	return nonce, nil
 }
@@ -24,7 +25,7 @@ func parseOwnNonce(text string) ([]byte, error) {
 		return nil, err
 	}
 	if len(nonce) < verifier.MinNonceSize {
-		return nil, usagef("--nonce: %d bytes are too few to be met only once, at least %d are needed", len(nonce), verifier.MinNonceSize)
+		return nil, console.Usagef("--nonce: %d bytes are too few to be met only once, at least %d are needed", len(nonce), verifier.MinNonceSize)
 	}
 	return nonce, nil
 }

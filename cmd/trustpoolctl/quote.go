@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 	"github.com/trustpool/trustpool/verifier/saved"
@@ -20,7 +21,7 @@ type quoteFlags struct {
 	out   string
 }
 
-func newQuote(out *output) *cobra.Command {
+func newQuote(out *console.Output) *cobra.Command {
 	var flags quoteFlags
 	cmd := &cobra.Command{
 		Use:   "quote --address ADDRESS",
@@ -47,7 +48,7 @@ Exit codes:
 		Example: `  trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool
   trustpoolctl quote --address unix:///run/trustpool-agent/agent.sock --raw --pcrs sha256:17,18,19+sha384:17
   trustpoolctl quote --address node1.example:9443 --tls-dir /etc/trustpool --out evidence --json`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: console.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return quote(cmd.Context(), flags, cmd.Flags().Changed("nonce"), out)
 		},
@@ -60,10 +61,10 @@ Exit codes:
 	return cmd
 }
 
-func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) error {
+func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *console.Output) error {
 	selection, err := parseSelection(flags.pcrs)
 	if err != nil {
-		return usagef("--pcrs: %w", err)
+		return console.Usagef("--pcrs: %w", err)
 	}
 	nonce, err := freshNonce()
 	if ownNonce {
@@ -76,7 +77,7 @@ func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) er
 	reply, err := flags.challenge(ctx, nonce, selection, out)
 	if errors.Is(err, client.ErrMalformed) {
 		view := newUnreadQuoteView(flags.address, nonce, err)
-		return out.refuse(view, view.text)
+		return out.Refuse(view, view.text)
 	}
 	if err != nil {
 		return err
@@ -89,8 +90,8 @@ func quote(ctx context.Context, flags quoteFlags, ownNonce bool, out *output) er
 
 	view := newQuoteView(reply, verifier.Policy{BindMode: flags.bindMode(), ForbidAggregation: flags.alone, Selection: selection})
 	view.Address, view.SavedTo = flags.address, flags.out
-	if err := out.print(view, view.text); err != nil {
+	if err := out.Print(view, view.text); err != nil {
 		return err
 	}
-	return exitError{view.exitCode()}
+	return console.ExitError{Code: view.exitCode()}
 }

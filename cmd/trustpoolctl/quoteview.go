@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -54,11 +55,11 @@ type logView struct {
 func (v *quoteView) exitCode() int {
 	switch {
 	case v.Whole:
-		return exitOK
+		return console.ExitOK
 	case v.Unchecked != "":
-		return exitFailed
+		return console.ExitFailed
 	default:
-		return exitRefused
+		return console.ExitRefused
 	}
 }
 
@@ -128,73 +129,73 @@ func newQuoteView(reply client.Reply, policy verifier.Policy) *quoteView {
 	return view
 }
 
-func (v *quoteView) text(p *page) {
+func (v *quoteView) text(p *console.Page) {
 	switch {
 	case v.Unread != "":
-		p.line("%s of %s: %s", p.bad("No good quote"), printable(v.Address), printable(v.Unread))
+		p.Line("%s of %s: %s", p.Bad("No good quote"), console.Printable(v.Address), console.Printable(v.Unread))
 		return
 	case v.Whole:
-		p.line("%s of %s: signed by the key that came with it, over this nonce and these PCRs.", p.head("Quote"), printable(v.Address))
+		p.Line("%s of %s: signed by the key that came with it, over this nonce and these PCRs.", p.Head("Quote"), console.Printable(v.Address))
 	case v.Unchecked != "":
-		p.line("%s of %s: not checked: %s", p.warn("Quote"), printable(v.Address), printable(v.Unchecked))
+		p.Line("%s of %s: not checked: %s", p.Warn("Quote"), console.Printable(v.Address), console.Printable(v.Unchecked))
 	default:
-		p.line("%s of %s: it is not what was asked for, or nobody signed it.", p.bad("No good quote"), printable(v.Address))
+		p.Line("%s of %s: it is not what was asked for, or nobody signed it.", p.Bad("No good quote"), console.Printable(v.Address))
 	}
-	p.line("%s Nothing was compared with known-good values; trustpoolctl verify does that.", p.warn("Not judged."))
+	p.Line("%s Nothing was compared with known-good values; trustpoolctl verify does that.", p.Warn("Not judged."))
 
-	p.line("")
-	p.field("nonce", "%s", v.Nonce)
-	p.field("AK name", "%s", v.AKName)
+	p.Line("")
+	p.Field("nonce", "%s", v.Nonce)
+	p.Field("AK name", "%s", v.AKName)
 	if v.Aggregated != nil {
-		p.field("signed", "%s", v.Aggregated)
+		p.Field("signed", "%s", v.Aggregated)
 	}
 	v.signedText(p)
 	v.pcrText(p)
 	v.logText(p)
 	hintText(p, v.Hints)
 	if !v.Whole {
-		p.line("")
+		p.Line("")
 		checkText(p, v.Checks)
 	}
 	if v.SavedTo != "" {
-		p.line("")
-		p.line("The evidence is in %s. To judge it: trustpoolctl verify %s --known-good FILE --nonce %s", v.SavedTo, v.SavedTo, v.Nonce)
+		p.Line("")
+		p.Line("The evidence is in %s. To judge it: trustpoolctl verify %s --known-good FILE --nonce %s", v.SavedTo, v.SavedTo, v.Nonce)
 	}
 }
 
-func (v *quoteView) signedText(p *page) {
+func (v *quoteView) signedText(p *console.Page) {
 	if v.Signed == nil {
 		return
 	}
-	p.field("TPM clock", "%s, safe: %t", time.Duration(min(v.Signed.Clock, maxClock))*time.Millisecond, v.Signed.Safe)
-	p.field("TPM resets", "%d, restarts: %d", v.Signed.ResetCount, v.Signed.RestartCount)
-	p.field("TPM firmware", "%016x", v.Signed.FirmwareVersion)
+	p.Field("TPM clock", "%s, safe: %t", time.Duration(min(v.Signed.Clock, maxClock))*time.Millisecond, v.Signed.Safe)
+	p.Field("TPM resets", "%d, restarts: %d", v.Signed.ResetCount, v.Signed.RestartCount)
+	p.Field("TPM firmware", "%016x", v.Signed.FirmwareVersion)
 }
 
 // maxClock is the longest time in milliseconds that a time.Duration holds, some 292 years.
 const maxClock = 1<<63/uint64(time.Millisecond) - 1
 
-func (v *quoteView) pcrText(p *page) {
-	p.line("")
-	p.line("%s", p.head("PCRs"))
+func (v *quoteView) pcrText(p *console.Page) {
+	p.Line("")
+	p.Line("%s", p.Head("PCRs"))
 	for _, value := range v.PCRs {
-		p.line("  %-9s  %s", fmt.Sprintf("%s:%d", value.Bank, value.PCR), value.Value)
+		p.Line("  %-9s  %s", fmt.Sprintf("%s:%d", value.Bank, value.PCR), value.Value)
 	}
 }
 
-func (v *quoteView) logText(p *page) {
-	p.line("")
-	p.line("%s, not signed: verify replays them against the PCRs", p.head("Event logs"))
+func (v *quoteView) logText(p *console.Page) {
+	p.Line("")
+	p.Line("%s, not signed: verify replays them against the PCRs", p.Head("Event logs"))
 	if len(v.Logs) == 0 {
-		p.line("  none")
+		p.Line("  none")
 	}
 	for _, log := range v.Logs {
-		p.line("  %-12s %s, %s, %d bytes, sha256 %s", log.Source, log.State, log.Format, log.Size, orDash(log.SHA256))
+		p.Line("  %-12s %s, %s, %d bytes, sha256 %s", log.Source, log.State, log.Format, log.Size, orDash(log.SHA256))
 		if log.Detail != "" {
-			p.line("  %-12s %s", "", printable(log.Detail))
+			p.Line("  %-12s %s", "", console.Printable(log.Detail))
 		}
 		if log.Size > 0 && !log.Sent {
-			p.line("  %-12s its bytes did not come", "")
+			p.Line("  %-12s its bytes did not come", "")
 		}
 	}
 }
@@ -207,13 +208,13 @@ func orDash(h verifier.Hex) string {
 }
 
 // hintText writes what the node said unsigned.
-func hintText(p *page, hints map[string]string) {
+func hintText(p *console.Page, hints map[string]string) {
 	if len(hints) == 0 {
 		return
 	}
-	p.line("")
-	p.line("%s: the node's word, signed by nobody", p.head("Hints"))
+	p.Line("")
+	p.Line("%s: the node's word, signed by nobody", p.Head("Hints"))
 	for _, name := range slices.Sorted(maps.Keys(hints)) {
-		p.line("  %-14s %s", printable(name), printable(hints[name]))
+		p.Line("  %-14s %s", console.Printable(name), console.Printable(hints[name]))
 	}
 }

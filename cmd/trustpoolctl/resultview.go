@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -49,26 +50,26 @@ func newResultView(subject string, evidence verifier.Evidence, policy verifier.P
 	return view
 }
 
-func (v *resultView) text(p *page) {
+func (v *resultView) text(p *console.Page) {
 	if v.Unread != "" {
-		p.line("%s %s: %s", p.bad("REFUSED"), printable(v.Subject), printable(v.Unread))
+		p.Line("%s %s: %s", p.Bad("REFUSED"), console.Printable(v.Subject), console.Printable(v.Unread))
 		return
 	}
-	p.line("%s", v.verdictLine(p))
+	p.Line("%s", v.verdictLine(p))
 	if v.saved && v.Verdict == verifier.Trusted {
-		p.line("It was signed after you made the nonce. When that was, and whether the node has rebooted since, this does not show.")
+		p.Line("It was signed after you made the nonce. When that was, and whether the node has rebooted since, this does not show.")
 	}
-	p.line("")
+	p.Line("")
 	checkText(p, v.Checks)
 
 	if len(v.Differences) > 0 {
-		p.line("")
-		p.line("%s from the known-good values", p.head("Differences"))
+		p.Line("")
+		p.Line("%s from the known-good values", p.Head("Differences"))
 		for _, d := range v.Differences {
-			p.line("  %s", printable(d.String()))
+			p.Line("  %s", console.Printable(d.String()))
 		}
 		if v.DifferencesOmitted > 0 {
-			p.line("  and %d more", v.DifferencesOmitted)
+			p.Line("  and %d more", v.DifferencesOmitted)
 		}
 	}
 	v.keyText(p)
@@ -76,22 +77,22 @@ func (v *resultView) text(p *page) {
 	hintText(p, v.Hints)
 }
 
-func (v *resultView) keyText(p *page) {
-	p.line("")
-	p.line("%s", p.head("Attestation key"))
-	p.field("name", "%s", orDash(v.AKName))
+func (v *resultView) keyText(p *console.Page) {
+	p.Line("")
+	p.Line("%s", p.Head("Attestation key"))
+	p.Field("name", "%s", orDash(v.AKName))
 	if len(v.AKName) == 0 && len(v.AKKey) > 0 {
-		p.field("key", "sha256 of its SubjectPublicKeyInfo %x", sha256.Sum256(v.AKKey))
+		p.Field("key", "sha256 of its SubjectPublicKeyInfo %x", sha256.Sum256(v.AKKey))
 	}
 	for _, name := range v.AKsExpected[:min(len(v.AKsExpected), shownKeys)] {
-		p.field("expected", "%s", name)
+		p.Field("expected", "%s", name)
 	}
 	if more := len(v.AKsExpected) - shownKeys; more > 0 {
-		p.field("expected", "or one of %d more", more)
+		p.Field("expected", "or one of %d more", more)
 	}
-	p.field("bound by", "%s", v.boundBy())
+	p.Field("bound by", "%s", v.boundBy())
 	if len(v.AKsExpected) > 0 {
-		p.line("  %s", v.otherKeyAdvice())
+		p.Line("  %s", v.otherKeyAdvice())
 	}
 }
 
@@ -102,7 +103,7 @@ const shownKeys = 8
 func (v *resultView) boundBy() string {
 	switch {
 	case v.EKBinding == "" && v.Node != "":
-		return "nothing: the record of " + printable(v.Node) + " does not vouch for it"
+		return "nothing: the record of " + console.Printable(v.Node) + " does not vouch for it"
 	case v.EKBinding == "":
 		return "nothing: the known-good values do not vouch for it"
 	case v.EKBinding == verifier.BindingFirstUse && v.Node == "":
@@ -123,7 +124,7 @@ func (v *resultView) otherKeyAdvice() string {
 }
 
 // unverifiedText sums up by kind; programs get each with its bytes.
-func (v *resultView) unverifiedText(p *page) {
+func (v *resultView) unverifiedText(p *console.Page) {
 	if len(v.Unverified) == 0 {
 		return
 	}
@@ -132,21 +133,21 @@ func (v *resultView) unverifiedText(p *page) {
 	for _, u := range v.Unverified {
 		count[fmt.Sprintf("log %s: %s", u.Log, strings.TrimSpace(u.Bank+" "+string(u.Field)))]++
 	}
-	p.line("")
-	p.line("%s: what the logs say and no signed digest covers; no check uses it, but for the StartupLocality of PCR 0 (--json has the bytes)", p.head("Unverified"))
+	p.Line("")
+	p.Line("%s: what the logs say and no signed digest covers; no check uses it, but for the StartupLocality of PCR 0 (--json has the bytes)", p.Head("Unverified"))
 	for _, kind := range slices.Sorted(maps.Keys(count)) {
-		p.line("  %4d x %s", count[kind], printable(kind))
+		p.Line("  %4d x %s", count[kind], console.Printable(kind))
 	}
 	if v.UnverifiedOmitted > 0 {
-		p.line("  %4d x more", v.UnverifiedOmitted)
+		p.Line("  %4d x more", v.UnverifiedOmitted)
 	}
 }
 
 // verdictLine says in one line what a person came for.
-func (v *resultView) verdictLine(p *page) string {
-	subject := printable(v.Subject)
+func (v *resultView) verdictLine(p *console.Page) string {
+	subject := console.Printable(v.Subject)
 	if v.Node != "" {
-		subject = fmt.Sprintf("%s (%s)", printable(v.Node), subject)
+		subject = fmt.Sprintf("%s (%s)", console.Printable(v.Node), subject)
 	}
 	switch v.Verdict {
 	case verifier.Trusted:
@@ -158,17 +159,17 @@ func (v *resultView) verdictLine(p *page) string {
 		if v.EKBinding == verifier.BindingAKIssuer {
 			key = "a key that a CA of --ak-ca certified"
 		}
-		line := fmt.Sprintf("%s %s: %s signed %s that known-good software was launched", p.good("TRUSTED"), subject, key, when)
+		line := fmt.Sprintf("%s %s: %s signed %s that known-good software was launched", p.Good("TRUSTED"), subject, key, when)
 		if v.AKAttributesByIssuer {
-			line += ", " + p.warn("if its issuer is right in that it is a TPM's")
+			line += ", " + p.Warn("if its issuer is right in that it is a TPM's")
 		}
 		return line
 	case verifier.FreshnessNotChecked:
-		return fmt.Sprintf("%s %s: authentic, freshness not checked: give --nonce, the nonce that you asked with", p.warn("NOT TRUSTED"), subject)
+		return fmt.Sprintf("%s %s: authentic, freshness not checked: give --nonce, the nonce that you asked with", p.Warn("NOT TRUSTED"), subject)
 	case verifier.CouldNotJudge:
-		return fmt.Sprintf("%s %s: could not judge: %s", p.warn("NOT TRUSTED"), subject, printable(why(&v.Result)))
+		return fmt.Sprintf("%s %s: could not judge: %s", p.Warn("NOT TRUSTED"), subject, console.Printable(why(&v.Result)))
 	default:
-		return fmt.Sprintf("%s %s: %s", p.bad("REFUSED"), subject, printable(why(&v.Result)))
+		return fmt.Sprintf("%s %s: %s", p.Bad("REFUSED"), subject, console.Printable(why(&v.Result)))
 	}
 }
 

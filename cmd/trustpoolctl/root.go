@@ -7,11 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 )
 
 // newRoot builds the command tree. The output has its flags once the tree has been executed.
-func newRoot(stdout, stderr io.Writer) (*cobra.Command, *output) {
-	out := newOutput(stdout, stderr)
+func newRoot(stdout, stderr io.Writer) (*cobra.Command, *console.Output) {
+	out := console.NewOutput(stdout, stderr)
 
 	root := &cobra.Command{
 		Use:   "trustpoolctl",
@@ -28,7 +29,7 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 
 ` + exitExplanations,
 		Version:                    daemon.Version(),
-		Args:                       subcommandOnly,
+		Args:                       console.SubcommandOnly,
 		PersistentPreRunE:          func(cmd *cobra.Command, _ []string) error { return noEmptyFlag(cmd) },
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SuggestionsMinimumDistance: 2,
@@ -37,23 +38,11 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return daemon.UsageError{Err: err} })
-	root.PersistentFlags().BoolVar(&out.json, "json", false, "print JSON")
+	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON")
 	root.AddCommand(newEnroll(out), newInstallCertificate(out), newRotate(out))
 	root.AddCommand(newQuote(out), newVerify(out), newLearn(out), newEventLog(out))
 
 	return root, out
-}
-
-// subcommandOnly refuses words that are no command, with the one that was perhaps meant.
-func subcommandOnly(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := usagef("there is no command %q", args[0])
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		return withHint(err, "Did you mean %q?", like[0])
-	}
-	return err
 }
 
 // noEmptyFlag refuses flags that were given without a value, such as --refuse "$LIST" without a LIST: to take them for flags that were not given would leave
@@ -65,7 +54,7 @@ func noEmptyFlag(cmd *cobra.Command) error {
 			empty = slices.Contains(list.GetSlice(), "")
 		}
 		if empty {
-			return usagef("--%s is empty: give it a value, or leave it out", f.Name)
+			return console.Usagef("--%s is empty: give it a value, or leave it out", f.Name)
 		}
 	}
 	return nil
@@ -75,14 +64,4 @@ func noEmptyFlag(cmd *cobra.Command) error {
 func visited[T any](visit func(func(T))) (all []T) {
 	visit(func(one T) { all = append(all, one) })
 	return all
-}
-
-// usageArgs makes a wrong number of arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return daemon.UsageError{Err: err}
-		}
-		return nil
-	}
 }

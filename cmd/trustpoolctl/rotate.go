@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
 
-func newRotate(out *output) *cobra.Command {
+func newRotate(out *console.Output) *cobra.Command {
 	var (
 		where connection
 		path  string
@@ -33,7 +34,7 @@ Exit codes:
   2  wrong usage
   4  refused: the new key is not what it should be, or the node's answer is none; the old one goes on`,
 		Example: `  trustpoolctl rotate --address node1.example:9443 --tls-dir /etc/trustpool --node node1.json`,
-		Args:    usageArgs(cobra.NoArgs),
+		Args:    console.Args(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return rotate(cmd.Context(), where, path, out) },
 	}
 	where.register(cmd)
@@ -41,9 +42,9 @@ Exit codes:
 	return cmd
 }
 
-func rotate(ctx context.Context, where connection, path string, out *output) error {
+func rotate(ctx context.Context, where connection, path string, out *console.Output) error {
 	if path == "" {
-		return usagef("--node is missing: name the record that enroll wrote")
+		return console.Usagef("--node is missing: name the record that enroll wrote")
 	}
 	record, err := parseFile(path, verifier.ParseNodeRecord)
 	if err != nil {
@@ -57,16 +58,16 @@ func rotate(ctx context.Context, where connection, path string, out *output) err
 	})
 	if errors.Is(err, client.ErrMalformed) {
 		view = newUnreadEnrollView(record.Name, where.address, err)
-		return out.refuse(view, view.text)
+		return out.Refuse(view, view.text)
 	}
 	if err != nil {
 		return fmt.Errorf("could not rotate: %w", err)
 	}
 	view.Address = where.address
 	if !view.Enrolled {
-		return out.refuse(view, view.text)
+		return out.Refuse(view, view.text)
 	}
-	return out.print(view, view.text)
+	return out.Print(view, view.text)
 }
 
 // rotateBy does each step only after the one that makes up for its loss.

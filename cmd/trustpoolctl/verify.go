@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -22,7 +23,7 @@ type verifyFlags struct {
 	refuse    string
 }
 
-func newVerify(out *output) *cobra.Command {
+func newVerify(out *console.Output) *cobra.Command {
 	var flags verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify {--address ADDRESS | --node FILE | DIR} --known-good FILE",
@@ -52,7 +53,7 @@ rotation the record knows the new key, a known-good file does not.
   trustpoolctl verify evidence --known-good known-good.json --nonce 5bd1...07
   trustpoolctl verify evidence --known-good known-good.json --json
   trustpoolctl verify from-tpm2-tools --known-good known-good.json --nonce 5bd1...07 --log txt=eventlog`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: console.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return verifySaved(flags, args[0], out)
@@ -70,9 +71,9 @@ rotation the record knows the new key, a known-good file does not.
 }
 
 // verifyLive challenges the node that the flags name.
-func verifyLive(ctx context.Context, flags verifyFlags, out *output) error {
+func verifyLive(ctx context.Context, flags verifyFlags, out *console.Output) error {
 	if flags.address == "" && flags.node == "" {
-		return withHint(usagef("there is nothing to verify"), "Give --address, --node, or a folder that quote --out made.")
+		return console.WithHint(console.Usagef("there is nothing to verify"), "Give --address, --node, or a folder that quote --out made.")
 	}
 	if err := flags.unused(); err != nil {
 		return err
@@ -101,13 +102,13 @@ func verifyLive(ctx context.Context, flags verifyFlags, out *output) error {
 // policy reads the known-good file and demands its PCRs.
 func (f *verifyFlags) policy() (verifier.Policy, error) {
 	if f.knownGood == "" {
-		return verifier.Policy{}, withHint(usagef("--known-good is missing: without known-good values nothing is trusted"),
+		return verifier.Policy{}, console.WithHint(console.Usagef("--known-good is missing: without known-good values nothing is trusted"),
 			"trustpoolctl learn writes them from a node that you know to be good.")
 	}
 
 	raw, err := os.ReadFile(f.knownGood)
 	if errors.Is(err, fs.ErrNotExist) {
-		return verifier.Policy{}, withHint(fmt.Errorf("could not judge: reading known-good values: %w", err), "Make one with trustpoolctl learn.")
+		return verifier.Policy{}, console.WithHint(fmt.Errorf("could not judge: reading known-good values: %w", err), "Make one with trustpoolctl learn.")
 	}
 	if err != nil {
 		return verifier.Policy{}, fmt.Errorf("could not judge: reading known-good values: %w", err)
@@ -146,9 +147,9 @@ func readRefuseList(path string) ([]verifier.Hex, error) {
 }
 
 // judge prints the result, and returns the verdict's exit code as an error.
-func judge(view *resultView, out *output) error {
-	if err := out.print(view, view.text); err != nil {
+func judge(view *resultView, out *console.Output) error {
+	if err := out.Print(view, view.text); err != nil {
 		return err
 	}
-	return exitError{verdictExit(view.Verdict)}
+	return console.ExitError{Code: verdictExit(view.Verdict)}
 }

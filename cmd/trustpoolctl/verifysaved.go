@@ -4,17 +4,18 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/saved"
 )
 
 // verifySaved judges the evidence in dir. The nonce in there is never the caller's own.
-func verifySaved(flags verifyFlags, dir string, out *output) error {
+func verifySaved(flags verifyFlags, dir string, out *console.Output) error {
 	if flags.raw {
-		return usagef("--raw is for a node: evidence in a folder says how it was asked for")
+		return console.Usagef("--raw is for a node: evidence in a folder says how it was asked for")
 	}
 	if flags.address != "" {
-		return usagef("give --address or a folder, not both")
+		return console.Usagef("give --address or a folder, not both")
 	}
 	policy, err := flags.policy()
 	if err != nil {
@@ -46,7 +47,7 @@ func savedMode(evidence verifier.Evidence) verifier.BindMode {
 }
 
 // refuseUnread is for evidence that is not as it was written, and for answers that are none, so that there is nothing to check.
-func refuseUnread(subject string, reason error, out *output) error {
+func refuseUnread(subject string, reason error, out *console.Output) error {
 	view := &resultView{Subject: subject, Unread: reason.Error(), Result: verifier.Result{Checks: []verifier.Check{}}}
-	return out.refuse(view, view.text)
+	return out.Refuse(view, view.text)
 }

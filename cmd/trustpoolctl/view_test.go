@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -30,7 +31,7 @@ func TestAQuoteIsWholeOnlyIfAllOfItsChecksPassed(t *testing.T) {
 		t.Errorf("an empty answer: whole %t, judged %t", view.Whole, view.Judged)
 	}
 
-	p := &page{}
+	p := &console.Page{}
 	view.text(p)
 	if text := p.String(); !strings.HasPrefix(text, "No good quote of ") || !strings.Contains(text, "failed     quoted_structure") {
 		t.Errorf("got\n%s", text)
@@ -60,10 +61,10 @@ func TestQuoteTellsHowManyWereSignedTogether(t *testing.T) {
 
 	view := &quoteView{Whole: true, Aggregated: &verifier.Aggregated{Index: 4, Size: 13}}
 	var text, asJSON strings.Builder
-	if err := (&output{stdout: &text}).print(view, view.text); err != nil {
+	if err := (&console.Output{Stdout: &text}).Print(view, view.text); err != nil {
 		t.Fatal(err)
 	}
-	if err := (&output{stdout: &asJSON, json: true}).print(view, view.text); err != nil {
+	if err := (&console.Output{Stdout: &asJSON, JSON: true}).Print(view, view.text); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(text.String(), "\n  signed         together with 12 others\n") {
@@ -77,33 +78,7 @@ func TestQuoteTellsHowManyWereSignedTogether(t *testing.T) {
 func TestVerdictLineOfTheZeroResultRefuses(t *testing.T) {
 	t.Parallel()
 
-	if got := (&resultView{Subject: "node"}).verdictLine(&page{}); got != "REFUSED node: not every check passed" {
-		t.Errorf("got %q", got)
-	}
-}
-
-func TestColoursOnlyWhereAskedFor(t *testing.T) {
-	t.Parallel()
-
-	if got := (&page{}).bad("no"); got != "no" {
-		t.Errorf("got %q", got)
-	}
-	if got := (&page{colour: true}).bad("no"); got != "\x1b[31;1mno\x1b[0m" {
-		t.Errorf("got %q", got)
-	}
-	if wantsColour(&strings.Builder{}) {
-		t.Error("colours for something that is no terminal")
-	}
-}
-
-func TestPrintableKeepsWordsInTheirLine(t *testing.T) {
-	t.Parallel()
-
-	const hostile = "a\x1b[2J\r\u202eb\nTRUSTED ü"
-	if got := printable(hostile); got != "a\ufffd[2J\ufffd\ufffdb\ufffdTRUSTED ü" {
-		t.Errorf("got %q", got)
-	}
-	if got := printableLines(hostile); got != "a\ufffd[2J\ufffd\ufffdb\n  TRUSTED ü" {
+	if got := (&resultView{Subject: "node"}).verdictLine(&console.Page{}); got != "REFUSED node: not every check passed" {
 		t.Errorf("got %q", got)
 	}
 }

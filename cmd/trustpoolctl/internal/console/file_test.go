@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"errors"
@@ -13,14 +13,14 @@ func TestWriteFileReplacesOnlyWithForce(t *testing.T) {
 
 	dir := t.TempDir()
 	path := filepath.Join(dir, "known-good.json")
-	if err := writeFile(path, []byte("first"), false); err != nil {
+	if err := WriteFile(path, []byte("first"), false); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeFile(path, []byte("second"), false); !errors.Is(err, fs.ErrExist) {
+	if err := WriteFile(path, []byte("second"), false); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("got %v, want that the file exists", err)
 	}
 	wantFile(t, path, "first")
-	if err := writeFile(path, []byte("third"), true); err != nil {
+	if err := WriteFile(path, []byte("third"), true); err != nil {
 		t.Error(err)
 	}
 	wantFile(t, path, "third")

@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// writeFile puts data at path as a whole or not at all, also across a loss of power. Without force it never replaces a file.
-func writeFile(path string, data []byte, force bool) (err error) {
+// WriteFile puts data at path as a whole or not at all, also across a loss of power. Without force it never replaces a file.
+func WriteFile(path string, data []byte, force bool) (err error) {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
 	if err != nil {
