@@ -149,6 +149,12 @@ func TestEveryVerdictStaysFresh(t *testing.T) {
 		if n, err := testutil.GatherAndCount(x.registry, "trustpool_server_nodes"); err != nil || n != 1 {
 			t.Errorf("%d series, %v", n, err)
 		}
+		if lag, _, err := x.store.Overdue(t.Context(), time.Now()); err != nil || lag > time.Second {
+			t.Errorf("a node has been due for %s, %v", lag, err)
+		}
+		if n, err := testutil.GatherAndCount(x.registry, "trustpool_server_schedule_lag_seconds"); err != nil || n != 1 {
+			t.Errorf("%d series, %v", n, err)
+		}
 	})
 }
 

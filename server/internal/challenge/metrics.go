@@ -26,8 +26,7 @@ func newMetrics(registerer prometheus.Registerer, s *store.Store) *metrics {
 			Help: "How often answers of nodes could not be stored, so that verdicts were not renewed.",
 		}),
 	}
-	registerer.MustRegister(m.duration, m.storeFailures, &nodeCollector{store: s, desc: prometheus.NewDesc(
-		"trustpool_server_nodes", "Nodes by pool and verdict as it stands now.", []string{"pool", "verdict"}, nil)})
+	registerer.MustRegister(m.duration, m.storeFailures, newNodeCollector(s))
 	return m
 }
 
@@ -37,23 +36,42 @@ func (m *metrics) observe(outcome string, took time.Duration) {
 
 // nodeCollector counts nodes when somebody asks.
 type nodeCollector struct {
-	store *store.Store
-	desc  *prometheus.Desc
+	store      *store.Store
+	nodes, lag *prometheus.Desc
+}
+
+func newNodeCollector(s *store.Store) *nodeCollector {
+	return &nodeCollector{
+		store: s,
+		nodes: prometheus.NewDesc("trustpool_server_nodes", "Nodes by pool and verdict as it stands now.", []string{"pool", "verdict"}, nil),
+		lag: prometheus.NewDesc("trustpool_server_schedule_lag_seconds",
+			"How long the node that waits the longest for its challenge has been due. It grows where more nodes are due than the server can challenge.", nil, nil),
+	}
 }
 
 // Describe implements prometheus.Collector.
-func (c *nodeCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+func (c *nodeCollector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- c.nodes
+	descs <- c.lag
+}
 
 // Collect implements prometheus.Collector.
 func (c *nodeCollector) Collect(metrics chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	counts, err := c.store.Counts(ctx, time.Now())
+	now := time.Now()
+	counts, err := c.store.Counts(ctx, now)
 	if err != nil {
-		metrics <- prometheus.NewInvalidMetric(c.desc, err)
+		metrics <- prometheus.NewInvalidMetric(c.nodes, err)
 		return
 	}
 	for _, n := range counts {
-		metrics <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n.Nodes), n.Pool, n.Level.String())
+		metrics <- prometheus.MustNewConstMetric(c.nodes, prometheus.GaugeValue, float64(n.Nodes), n.Pool, n.Level.String())
 	}
+	lag, _, err := c.store.Overdue(ctx, now)
+	if err != nil {
+		metrics <- prometheus.NewInvalidMetric(c.lag, err)
+		return
+	}
+	metrics <- prometheus.MustNewConstMetric(c.lag, prometheus.GaugeValue, lag.Seconds())
 }

@@ -38,6 +38,25 @@ func TestAClaimedNodeIsNobodyElses(t *testing.T) {
 	b.claim(t, noon.Add(62*time.Second)) // and at once, since somebody hurried it in the meantime
 }
 
+func TestTheNodeThatWaitsTheLongestTellsTheLag(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	for _, test := range []struct {
+		after time.Duration // of noon, when the node is due
+		lag   time.Duration
+		nodes int
+	}{{-time.Second, 0, 0}, {0, 0, 1}, {90 * time.Second, 90 * time.Second, 1}} {
+		if lag, nodes, err := b.Overdue(t.Context(), noon.Add(test.after)); err != nil || lag != test.lag || nodes != test.nodes {
+			t.Errorf("%s after: %s, %d, %v", test.after, lag, nodes, err)
+		}
+	}
+	b.claim(t, noon.Add(90*time.Second))
+	if lag, nodes, err := b.Overdue(t.Context(), noon.Add(90*time.Second)); err != nil || lag != 0 || nodes != 0 {
+		t.Errorf("a node that is being asked is late: %s, %d, %v", lag, nodes, err)
+	}
+}
+
 func TestANodeOnHoldWaitsForAnAdministrator(t *testing.T) {
 	t.Parallel()
 

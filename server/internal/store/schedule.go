@@ -31,6 +31,21 @@ func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.
 	return nodes, nil
 }
 
+// Overdue tells how long the node that waits the longest for its turn has been due, and how many are: a server that keeps up has none that waits for long.
+func (s *Store) Overdue(ctx context.Context, now time.Time) (longest time.Duration, nodes int, err error) {
+	var first int64
+	err = s.view(ctx, func(t tx) error {
+		return t.row("SELECT coalesce(min(due_at), 0), count(*) FROM nodes WHERE due_at <= $1 AND leased_until <= $1 AND state IN ('pending', 'active')", []any{millis(now)}, &first, &nodes)
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("looking which nodes are due: %w", err)
+	}
+	if nodes == 0 {
+		return 0, 0, nil
+	}
+	return now.Sub(moment(first)), nodes, nil
+}
+
 // EndLeases makes the nodes due that a server which is gone had claimed. Only where one server has the database.
 func (s *Store) EndLeases(ctx context.Context, now time.Time) error {
 	err := s.change(ctx, func(t tx) error {
