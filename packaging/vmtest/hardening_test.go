@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // mostExposed is what systemd-analyze security may give the daemon at most, of 10.
@@ -37,6 +38,30 @@ func hardened(ctx context.Context, t *testing.T, s *stage) {
 // doctor has the agent say itself whether all is well. What it may warn of is what this machine has not: TXT.
 func doctor(ctx context.Context, t *testing.T, s *stage) {
 	t.Log(s.in(ctx, t, "trustpool-agent doctor"))
+}
+
+// traced has the confined agent send spans to a collector, of which there is as much as hears the first words of HTTP/2 (RFC 9113, 3.4).
+func traced(ctx context.Context, t *testing.T, s *stage) {
+	const dropIn = "/etc/systemd/system/" + unit + ".d/traces.conf"
+
+	s.in(ctx, t, `perl -MIO::Socket::INET -e '
+			$listener = IO::Socket::INET->new(LocalAddr => "127.0.0.1:4317", Listen => 1, ReuseAddr => 1) or die "$!";
+			alarm 300;
+			read($listener->accept, $said, 14);
+			open($heard, ">", "/run/heard") && print($heard $said) && close($heard)' </dev/null >/dev/null 2>&1 &
+		mkdir -p $(dirname `+dropIn+`)
+		printf '[Service]\nEnvironment=OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317\n' >`+dropIn+`
+		systemctl daemon-reload && systemctl restart `+unit)
+	s.quotes(ctx, t, time.Minute)
+
+	until(ctx, t, time.Minute, "a span", func(ctx context.Context) error {
+		_, err := s.guest.run(ctx, "grep 'PRI \\* HTTP/2.0' /run/heard")
+
+		return err
+	})
+
+	s.in(ctx, t, "rm "+dropIn+" && systemctl daemon-reload && systemctl restart "+unit)
+	s.quotes(ctx, t, time.Minute)
 }
 
 // unbroken looks for what AppArmor denied since the machine was started.

@@ -38,6 +38,7 @@ func steps() []step {
 		{"a key that can't be kept costs more, and quotes", transientKey, false, true},
 		{"quotes go on beside other users of the TPM", crowded, false, true},
 		{"systemd grants the service little", hardened, false, true},
+		{"the confined agent reaches a collector of traces", traced, false, true},
 		{"the doctor finds nothing amiss", doctor, false, true},
 		{"a full disk stops no quote, and is told", fullDisk, false, true},
 		{"a killed agent comes back", killed, false, true},
