@@ -24,7 +24,7 @@ func deps(t *testing.T, pattern string) []string {
 
 func TestTheVerifierImportsNeitherTheAgentNorGRPC(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []string{module + "verifier", module + "verifier/eventlog", module + "verifier/saved"} {
+	for _, pattern := range []string{module + "verifier", module + "verifier/eventlog", module + "verifier/saved", module + "verifier/knowngood"} {
 		found := deps(t, pattern)
 		if len(found) == 0 {
 			t.Errorf("%s does not exist", pattern)
