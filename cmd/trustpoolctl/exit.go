@@ -10,6 +10,7 @@ import (
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
+	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -83,6 +84,9 @@ func tellText(stderr io.Writer, err error) {
 type errorView struct {
 	Error  string `json:"error"`
 	Reason string `json:"reason,omitempty"`
+	// Status is the HTTP status with which an attestation server answered, Errors what it says of single fields.
+	Status int              `json:"status,omitempty"`
+	Errors []api.FieldError `json:"errors,omitempty"`
 	// Details are what the agent says of its reason: max_nonce_size, active_banks.
 	Details map[string]string `json:"details,omitempty"`
 	Hint    string            `json:"hint,omitempty"`
@@ -92,6 +96,9 @@ func tellJSON(stderr io.Writer, err error) {
 	view := errorView{Error: err.Error(), Details: client.Details(err), Hint: hintFor(err)}
 	if reason := client.Reason(err); reason != agentv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
 		view.Reason = strings.TrimPrefix(reason.String(), "ERROR_REASON_")
+	}
+	if problem, ok := errors.AsType[*api.Problem](err); ok {
+		view.Status, view.Errors = problem.Status, problem.Errors
 	}
 	_ = json.NewEncoder(stderr).Encode(view)
 }

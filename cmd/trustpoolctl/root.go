@@ -8,6 +8,7 @@ import (
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/fleet"
 )
 
 // newRoot builds the command tree. The output has its flags once the tree has been executed.
@@ -41,6 +42,7 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON")
 	root.AddCommand(newEnroll(out), newInstallCertificate(out), newRotate(out))
 	root.AddCommand(newQuote(out), newVerify(out), newLearn(out), newEventLog(out))
+	root.AddCommand(fleet.Commands(out)...)
 
 	return root, out
 }

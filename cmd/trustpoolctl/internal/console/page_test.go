@@ -30,3 +30,14 @@ func TestPrintableKeepsWordsInTheirLine(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestATableHasColumnsAndKeepsWordsInTheirCell(t *testing.T) {
+	t.Parallel()
+
+	p := &Page{}
+	p.Table([]string{"NAME", "STATE"}, [][]Cell{Cells("a\x1b[2J\nb", "held"), Cells("", "ü"), {{Text: "x"}, {Text: "red", Paint: (&Page{Colour: true}).Bad}}})
+	const want = "NAME     STATE\na\ufffd[2J\ufffdb  held\n-        ü\nx        \x1b[31;1mred\x1b[0m\n"
+	if got := p.String(); got != want {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}
