@@ -7,7 +7,7 @@ GOTESTSUM     := gotest.tools/gotestsum@v1.13.0
 NFPM          := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 export GOLANGCI_LINT GOVULNCHECK BUF GOTESTSUM NFPM
 
-COMMANDS := trustpool-agent trustpool-sim trustpoolctl
+COMMANDS := trustpool-agent trustpool-server trustpool-sim trustpoolctl
 # The toolchain stamps the version of the commit into the binaries, wherever git answers: not in an unpacked archive, nor in somebody else's clone.
 STAMP    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 DURATION ?= 60s

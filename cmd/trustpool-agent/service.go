@@ -145,8 +145,8 @@ func (s service) run(ctx context.Context) error {
 		s.tls.Register(registry, "trustpool_agent")
 	}
 
-	supervisor := newSupervisor(s.deps.Logger)
-	s.deps.OnStatus = supervisor.status
+	supervisor := daemon.NewSupervisor(s.deps.Logger)
+	s.deps.OnStatus = supervisor.Status
 
 	node, err := agent.New(s.config, s.deps)
 	if err != nil {
@@ -168,7 +168,7 @@ func (s service) run(ctx context.Context) error {
 		return node.Run(ctx)
 	})
 	group.Go(func() error {
-		supervisor.run(ctx, stopped, node)
+		supervisor.Run(ctx, stopped, node)
 
 		return nil
 	})
@@ -231,9 +231,9 @@ func (s service) followHangups(ctx context.Context, hangups <-chan os.Signal, no
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
+			daemon.Notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
 			s.rereadAll(node)
-			notify(systemd.SdNotifyReady)
+			daemon.Notify(systemd.SdNotifyReady)
 		}
 	}
 }
@@ -261,9 +261,4 @@ func (s service) rereadAll(node *agent.Agent) {
 
 	s.reloads.done()
 	s.deps.Logger.Info("config reloaded")
-}
-
-// notify tells systemd. Without NOTIFY_SOCKET it does nothing; a failure only means that nobody is told.
-func notify(state string) {
-	_, _ = systemd.SdNotify(false, state)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 
@@ -72,15 +71,15 @@ func listen(config agent.Config, given listeners) (l listeners, err error) {
 		}
 	}()
 
-	if l.tcp, err = openOr(given.tcp, "listen.address", config.Listen.Address, openTCP); err != nil {
+	if l.tcp, err = openOr(given.tcp, "listen.address", config.Listen.Address, daemon.ListenTCP); err != nil {
 		return l, err
 	}
 
-	if l.unix, err = openOr(given.unix, "listen.unix", config.Listen.Unix, openUnix); err != nil {
+	if l.unix, err = openOr(given.unix, "listen.unix", config.Listen.Unix, daemon.ListenUnix); err != nil {
 		return l, err
 	}
 
-	l.admin, err = openOr(given.admin, "admin.address", config.Admin.Address, openTCP)
+	l.admin, err = openOr(given.admin, "admin.address", config.Admin.Address, daemon.ListenTCP)
 
 	return l, err
 }
@@ -98,38 +97,6 @@ func openOr(given net.Listener, key, address string, open func(string) (net.List
 	listener, err := open(address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-
-	return listener, nil
-}
-
-func openTCP(address string) (net.Listener, error) {
-	return net.Listen("tcp", address)
-}
-
-// openUnix replaces the socket that a killed daemon left behind, and nothing else.
-func openUnix(path string) (net.Listener, error) {
-	if path == "" {
-		return nil, nil
-	}
-
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
-		if conn, err := net.Dial("unix", path); err == nil {
-			return nil, errors.Join(fmt.Errorf("%s is in use: another agent runs", path), conn.Close())
-		}
-
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-
-	if err := os.Chmod(path, 0o660); err != nil { // #nosec G302 -- the socket's group may call
-		return nil, errors.Join(err, listener.Close())
 	}
 
 	return listener, nil

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -41,6 +42,14 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, path string) (err error) {
+	// SQLite would make a file that others may read.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // #nosec G304 -- the operator names it
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		return err
+	}
 	if s.write, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
 		return err
 	}
@@ -58,12 +67,17 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 
 // dsn says how a file is opened. synchronous=FULL: what was committed outlives a power cut, too.
 func dsn(path, lock string) string {
+	return fileURL(path) + "?_txlock=" + lock +
+		"&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16384)"
+}
+
+// fileURL names a file to SQLite, whatever characters are in its path.
+func fileURL(path string) string {
 	file := url.URL{Scheme: "file", OmitHost: true, Path: path}
 	if path == "" || path[0] != '/' {
 		file = url.URL{Scheme: "file", Opaque: url.PathEscape(path)}
 	}
-	return file.String() + "?_txlock=" + lock +
-		"&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16384)"
+	return file.String()
 }
 
 // Close ends all work on the database.

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// supervised is what systemd is told of.
-type supervised interface {
+// Supervised is what systemd is told of.
+type Supervised interface {
 	// Running is closed once callers are served.
 	Running() <-chan struct{}
 	// Hung says why the process should be restarted.
 	Hung() error
 }
 
-// supervisor tells systemd how the daemon fares (sd_notify(3)): READY=1 once it serves, whether or not there is a TPM yet; STATUS= in words at each change; WATCHDOG=1 at
+// Supervisor tells systemd how the daemon fares (sd_notify(3)): READY=1 once it serves, whether or not there is a TPM yet; STATUS= in words at each change; WATCHDOG=1 at
 // half the interval that the unit demands, unless only a restart can help; STOPPING=1 at the end. Where no systemd listens, it does nothing that shows.
-type supervisor struct {
+type Supervisor struct {
 	// every is how often to say that all is well; 0: nobody wants to know.
 	every  time.Duration
 	notify func(state string)
@@ -27,17 +27,18 @@ type supervisor struct {
 	lines chan string
 }
 
-func newSupervisor(logger *slog.Logger) *supervisor {
+// NewSupervisor returns one that feeds the watchdog of this process's unit, if it has one.
+func NewSupervisor(logger *slog.Logger) *Supervisor {
 	every, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
 		logger.Warn("no watchdog: systemd's own variables make no sense", "error", err)
 	}
 
-	return &supervisor{every: every / 2, notify: notify, logger: logger, lines: make(chan string, 1)}
+	return &Supervisor{every: every / 2, notify: Notify, logger: logger, lines: make(chan string, 1)}
 }
 
-// status takes a line for systemctl status. It never waits for systemd.
-func (s *supervisor) status(line string) {
+// Status takes a line for systemctl status. It never waits for systemd.
+func (s *Supervisor) Status(line string) {
 	for {
 		select {
 		case s.lines <- line:
@@ -52,8 +53,8 @@ func (s *supervisor) status(line string) {
 	}
 }
 
-// run tells systemd until stopped is closed, which is when the daemon has come to its end after ctx.
-func (s *supervisor) run(ctx context.Context, stopped <-chan struct{}, daemon supervised) {
+// Run tells systemd until stopped is closed, which is when the daemon has come to its end after ctx.
+func (s *Supervisor) Run(ctx context.Context, stopped <-chan struct{}, daemon Supervised) {
 	var beat <-chan time.Time
 
 	if s.every > 0 {
@@ -88,4 +89,9 @@ func (s *supervisor) run(ctx context.Context, stopped <-chan struct{}, daemon su
 			hung = err != nil
 		}
 	}
+}
+
+// Notify tells systemd (sd_notify(3)). Without NOTIFY_SOCKET it does nothing; a failure only means that nobody is told.
+func Notify(state string) {
+	_, _ = systemd.SdNotify(false, state)
 }

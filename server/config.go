@@ -1,0 +1,112 @@
+package server
+
+import (
+	"time"
+
+	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/pollhosts"
+)
+
+// Config is the server's configuration file, /etc/trustpool-server/server.yaml. Keys that are not named here are refused.
+type Config struct {
+	// Database is the file of the SQLite database, in a folder of the server's own. It is made if it is not there. Default: /var/lib/trustpool-server/trustpool.db.
+	Database string       `yaml:"database"`
+	Listen   ListenConfig `yaml:"listen"`
+	TLS      TLSConfig    `yaml:"tls"`
+	// Clients give roles to callers by their certificates. Default: none, callers need tokens.
+	Clients   []ClientRule    `yaml:"clients"`
+	Nodes     NodesConfig     `yaml:"nodes"`
+	Retention RetentionConfig `yaml:"retention"`
+	PollHosts PollHostsConfig `yaml:"pollhosts"`
+	Admin     AdminConfig     `yaml:"admin"`
+}
+
+// ClientRule gives a role (reader, operator or admin) to the callers whose certificate has one of the names; of several rules, the highest role counts.
+type ClientRule = access.Rule
+
+// ListenConfig says where callers come in, and how many.
+type ListenConfig struct {
+	// Address is host:port for TLS. Default: :8443, which is where OpenStack's TrustedFilter asks unless told otherwise. Empty: none.
+	Address string `yaml:"address"`
+	// Unix is the path of a socket without TLS, for callers on this machine; the group of the socket may open it. They need tokens like all others. Default: none.
+	Unix string `yaml:"unix"`
+	// Loopback is host:port without TLS, on a loopback address: for a proxy on this machine, or for trying things out. Callers need tokens. Default: none.
+	Loopback string `yaml:"loopback"`
+	// MaxConnections is how many connections there may be on each listener, MaxConnectionsPerAddress how many from one IPv4 address or IPv6 /64 network. More are closed before a word is said.
+	// Defaults: 4096 and 256.
+	MaxConnections           int `yaml:"max_connections"`
+	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// RequestTimeout is how long a caller may take to send a request, and again to take the answer; streams of events have no end. Default: 30s.
+	RequestTimeout time.Duration `yaml:"request_timeout"`
+	// IdleTimeout is how long a connection without requests is kept. Default: 2m.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+}
+
+// TLSConfig names the files of the server's own side of TLS 1.3. Instead of a path, credential:NAME means what systemd's LoadCredential=NAME:... gave to the unit. The files are read again whenever they
+// change, and on SIGHUP; what can't be used replaces nothing.
+type TLSConfig struct {
+	// Certificate is the server's certificate chain (PEM), with extended key usage serverAuth; Key its private key (PEM). Both are needed if listen.address is set.
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	// ClientCA holds the certificates (PEM) of the authorities that sign callers' certificates, which need the extended key usage clientAuth. Default: none, callers need tokens.
+	ClientCA string `yaml:"client_ca"`
+	// CRL holds these authorities' certificate revocation lists (PEM, or one in DER). Default: none, nobody is revoked.
+	CRL string `yaml:"crl"`
+}
+
+// NodesConfig says how nodes are asked.
+type NodesConfig struct {
+	// Certificate is the chain (PEM) by which the nodes' agents know this server, with extended key usage clientAuth; Key its private key (PEM). The agents' configuration has to give the name in it
+	// the roles quote, enroll and observe. Both are needed. They are read again when they change.
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	// CA holds the certificates (PEM) of the authorities that sign the agents' server certificates. It is needed.
+	CA string `yaml:"ca"`
+	// EKRoots are PEM files with the CAs of TPM makers: whoever is enrolled by the chain of its EK certificate has to lead to one. They are read at each enrolment. Default: none.
+	EKRoots []string `yaml:"ek_roots"`
+	// EKCRLs are files with revocation lists of TPM makers. Default: none.
+	EKCRLs []string `yaml:"ek_crls"`
+	// Interval is the time between two challenges of a node, give or take a tenth. Default: 1m.
+	Interval time.Duration `yaml:"interval"`
+	// Validity is how long a verdict holds after its nonce was made. Default: 3m.
+	Validity time.Duration `yaml:"validity"`
+	// Timeout bounds one challenge, from dialing to the last log. Default: 20s.
+	Timeout time.Duration `yaml:"timeout"`
+	// Concurrency is how many nodes are asked at a time. Default: 64.
+	Concurrency int `yaml:"concurrency"`
+}
+
+// RetentionConfig bounds what is kept. Verdicts, the last good and the last bad evidence of each node and the admin log are always kept.
+type RetentionConfig struct {
+	// History is how long changes of verdicts are kept, with their evidence; the last one of each node stays. Default: 2160h (90 days). 0: for ever.
+	History time.Duration `yaml:"history"`
+	// LogBytes bounds the event logs together, each of which is stored once. Where they exceed it, those go that were not used for the longest time: evidence that names them can't be judged again then.
+	// Default: 1073741824 (1 GiB). 0: no bound.
+	LogBytes int64 `yaml:"log_bytes"`
+}
+
+// PollHostsConfig is for OpenStack's TrustedFilter.
+type PollHostsConfig struct {
+	// FilterCache is how long the filter keeps an answer, which is a constant in it. No answer is dated so that it would be kept longer than its verdict holds. Default: 60s.
+	FilterCache time.Duration `yaml:"filter_cache"`
+}
+
+// AdminConfig is the listener for the operator's own tools: metrics and health.
+type AdminConfig struct {
+	// Address is host:port without TLS. Default: 127.0.0.1:9445. Empty: none.
+	Address string `yaml:"address"`
+}
+
+// DefaultConfig returns the defaults that a file is read over.
+func DefaultConfig() Config {
+	return Config{
+		Database: "/var/lib/trustpool-server/trustpool.db",
+		Listen: ListenConfig{
+			Address: ":8443", MaxConnections: 4096, MaxConnectionsPerAddress: 256, RequestTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		},
+		Nodes:     NodesConfig{Interval: time.Minute, Validity: 3 * time.Minute, Timeout: 20 * time.Second, Concurrency: 64},
+		Retention: RetentionConfig{History: 90 * 24 * time.Hour, LogBytes: 1 << 30},
+		PollHosts: PollHostsConfig{FilterCache: pollhosts.DefaultFilterCache},
+		Admin:     AdminConfig{Address: "127.0.0.1:9445"},
+	}
+}
