@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -262,6 +263,7 @@ func TestABareNonceIsNeverSharedWithOthers(t *testing.T) {
 	n := sharingNode(t)
 	request := goodRequest()
 	request.AcceptAggregation = true
+	request.Nonce = bytes.Repeat([]byte{0x5A}, 34) // as long as what is signed for those who share
 
 	if a := mustQuote(t, n.as(t, "raw.crowd.example"), request).GetAggregation(); a != nil {
 		t.Errorf("a RAW caller got %v", a)

@@ -99,6 +99,22 @@ func TestTreesHaveBounds(t *testing.T) {
 	}
 }
 
+// TestWhoKnowsAllButTheSaltFindsNobodysLeaf: the hashes in a proof would otherwise show a guess of another caller's value to be right.
+func TestWhoKnowsAllButTheSaltFindsNobodysLeaf(t *testing.T) {
+	t.Parallel()
+
+	seen := map[[SaltSize]byte]bool{{}: true}
+
+	for range 1000 {
+		salt := NewLeaf(vectors(1)[0].Bound).Salt
+		if seen[salt] {
+			t.Fatalf("the salt %x is not fresh", salt)
+		}
+
+		seen[salt] = true
+	}
+}
+
 func BenchmarkTree(b *testing.B) {
 	leaves := make([]Leaf, MaxLeaves)
 

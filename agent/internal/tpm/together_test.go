@@ -1,6 +1,7 @@
 package tpm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -510,23 +511,98 @@ func TestADeadlineThatAGroupCanNotMeetIsToldAtOnce(t *testing.T) {
 		s.goAsk(t.Context(), "first", func(*tpm.Share, error) {})
 		synctest.Wait()
 
-		for within, want := range map[time.Duration]error{2*quoteTime - quoteTime/10: tpm.ErrTooLate, 2*quoteTime + quoteTime/10: nil} {
-			ctx, cancel := context.WithTimeout(t.Context(), within)
+		for _, test := range []struct {
+			within time.Duration
+			want   error
+		}{{2*quoteTime - quoteTime/10, tpm.ErrTooLate}, {2*quoteTime + quoteTime/10, nil}} {
+			ctx, cancel := context.WithTimeout(t.Context(), test.within)
 			began := time.Now()
 
 			_, err := s.ask(ctx, "second")
-			if !errors.Is(err, want) || want != nil && time.Since(began) > 0 {
-				t.Errorf("within %v: %v after %v", within, err, time.Since(began))
+			if !errors.Is(err, test.want) || test.want != nil && time.Since(began) > 0 {
+				t.Errorf("within %v: %v after %v", test.within, err, time.Since(began))
 			}
 
 			cancel()
+		}
 
-			if want == nil {
-				break
+		s.group.Wait()
+	})
+}
+
+// TestQuotesThatFailAtOnceMakeNoQuoteFast: what can be done by a deadline follows from those that were made.
+func TestQuotesThatFailAtOnceMakeNoQuoteFast(t *testing.T) {
+	t.Parallel()
+
+	slowTPM(t, func(t *testing.T, s *slow) {
+		s.device.on(func(tpm2.TPMCC) ([]byte, error) { return responseCode(tpm2.TPMRCFailure), nil })
+
+		for range 64 {
+			if _, err := s.ask(t.Context(), "a"); err == nil {
+				t.Fatal("no error")
+			}
+
+			if _, err := s.owner.Quote(t.Context(), tpm.Request{ExtraData: nonce, Selections: selection}); err == nil {
+				t.Fatal("no error")
+			}
+		}
+
+		s.device.on(func(tpm2.TPMCC) ([]byte, error) {
+			<-time.After(quoteTime)
+
+			return nil, nil
+		})
+		s.busy(t)
+
+		ctx, cancel := context.WithTimeout(t.Context(), quoteTime*3/2)
+		defer cancel()
+
+		if _, err := s.ask(ctx, "a"); !errors.Is(err, tpm.ErrTooLate) {
+			t.Errorf("half a quote time too late: %v", err)
+		}
+
+		s.group.Wait()
+	})
+}
+
+// TestOnlyWhoWantsTheSameShares has callers who wait at the same time for other PCRs, and for another AK.
+func TestOnlyWhoWantsTheSameShares(t *testing.T) {
+	t.Parallel()
+
+	slowTPM(t, func(t *testing.T, s *slow) {
+		next, err := s.owner.Rotate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		s.busy(t)
+
+		for _, request := range []tpm.Together{
+			{AKName: s.ak, Selections: selection},
+			{AKName: s.ak, Selections: []tpm.Selection{tpm.Select(tpm2.TPMAlgSHA256, 7)}},
+			{AKName: next.Name(), Selections: selection},
+		} {
+			for _, caller := range []string{"a", "b"} {
+				s.group.Go(func() {
+					share, err := s.owner.QuoteTogether(tpm.WithCaller(t.Context(), caller), request)
+					if err != nil {
+						t.Error(err)
+
+						return
+					}
+
+					if share.Tree.Size() != 2 || !bytes.Equal(share.AK.Name(), request.AKName) || share.Banks[0].Selection != request.Selections[0] {
+						t.Errorf("who asked for %v by %x got %v by %x, among %d", request.Selections, request.AKName, share.Banks, share.AK.Name(), share.Tree.Size())
+					}
+				})
 			}
 		}
 
 		s.group.Wait()
+
+		if !slices.Equal(s.batches, []int{2, 2, 2}) {
+			t.Errorf("trees of %v", s.batches)
+		}
 	})
 }
 
