@@ -203,8 +203,8 @@ func (a *Agent) addServers(config Config) {
 		a.guard.gates = append(a.guard.gates, gate)
 
 		server := grpc.NewServer(a.options(bounds, transport)...)
-		agentv1.RegisterQuoteServiceServer(server, quotes)
-		agentv1.RegisterEnrollmentServiceServer(server, enrollment)
+		server.RegisterService(a.guard.waiting(agentv1.QuoteService_ServiceDesc), quotes)
+		server.RegisterService(a.guard.waiting(agentv1.EnrollmentService_ServiceDesc), enrollment)
 		healthv1.RegisterHealthServer(server, a.health)
 		a.servers = append(a.servers, listening{server, gate})
 	}
@@ -222,6 +222,7 @@ func (a *Agent) addServers(config Config) {
 func (a *Agent) options(bounds ListenConfig, transport credentials.TransportCredentials) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.Creds(transport),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnaryInterceptor(a.guard.unary),
 		grpc.StreamInterceptor(a.guard.stream),
 		grpc.ConnectionTimeout(bounds.HandshakeTimeout),

@@ -94,7 +94,7 @@ func TestAPanicInAStreamIsThatStreamsFailure(t *testing.T) {
 	t.Parallel()
 
 	g, log := bareGuard()
-	info := &grpc.StreamServerInfo{FullMethod: agentv1.QuoteService_WatchStatus_FullMethodName}
+	info := &grpc.StreamServerInfo{FullMethod: agentv1.QuoteService_WatchStatus_FullMethodName, IsServerStream: true}
 	call := func(handler grpc.StreamHandler) error {
 		return g.stream(nil, ownStream{ctx: ownContext(t.Context())}, info, handler)
 	}

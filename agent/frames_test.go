@@ -23,7 +23,7 @@ type frames struct {
 	encoder *hpack.Encoder
 }
 
-func (n *node) frames(t *testing.T) *frames {
+func (n *node) frames(t *testing.T, settings ...http2.Setting) *frames {
 	t.Helper()
 
 	conn, err := tls.Dial("tcp", n.address, n.clientTLS(t))
@@ -40,7 +40,7 @@ func (n *node) frames(t *testing.T) *frames {
 		t.Fatal(err)
 	}
 
-	if err := f.WriteSettings(); err != nil {
+	if err := f.WriteSettings(settings...); err != nil {
 		t.Fatal(err)
 	}
 
@@ -48,13 +48,13 @@ func (n *node) frames(t *testing.T) *frames {
 }
 
 // call returns the headers of a call, with one more of this value.
-func (f *frames) call(value string) []byte {
+func (f *frames) call(method, value string) []byte {
 	f.headers.Reset()
 
 	for _, field := range [][2]string{
 		{":method", "POST"},
 		{":scheme", "https"},
-		{":path", agentv1.QuoteService_GetCapabilities_FullMethodName},
+		{":path", method},
 		{":authority", "node"},
 		{"content-type", "application/grpc"},
 		{"te", "trailers"},
@@ -72,7 +72,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	n := startNode(t, tpmsim.NoLaunch)
 	f := n.frames(t)
 
-	block := f.call(strings.Repeat("x", 64<<10))
+	block := f.call(agentv1.QuoteService_GetCapabilities_FullMethodName, strings.Repeat("x", 64<<10))
 	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:16<<10]}); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestCallsThatAreTakenBackAtOnceHurtNobody(t *testing.T) {
 	}()
 
 	for stream := uint32(1); stream < 20_000; stream += 2 {
-		if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: f.call(""), EndHeaders: true}); err != nil {
+		if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: f.call(agentv1.QuoteService_GetCapabilities_FullMethodName, ""), EndHeaders: true}); err != nil {
 			break // the agent has hung up
 		}
 

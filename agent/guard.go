@@ -34,8 +34,10 @@ type guard struct {
 	streams     streams
 }
 
-// admit decides whether a call may be made now. If so, leave has to be called at its end.
+// admit decides whether a call may be made now. In any case, leave has to be called at its end.
 func (g *guard) admit(ctx context.Context, method string) (caller Caller, leave func(), err error) {
+	leave = func() {}
+
 	caller, err = g.access.identify(ctx)
 	if err != nil {
 		// Who came in by a certificate that is no longer good has no business on this connection.
@@ -43,46 +45,44 @@ func (g *guard) admit(ctx context.Context, method string) (caller Caller, leave 
 			defer func() { _ = conn.Close() }()
 		}
 
-		return caller, nil, &refusal{reason: agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING, cause: err}
+		return caller, leave, &refusal{reason: agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING, cause: err}
 	}
 
-	leave, err = g.limiters.enter(caller.Identity, caller.limits())
+	entered, err := g.limiters.enter(caller.Identity, caller.limits())
 	if err != nil {
-		return caller, nil, err
+		return caller, leave, err
 	}
 
-	if err := mayCall(caller, method); err != nil {
-		leave()
-
-		return caller, nil, err
-	}
-
-	return caller, leave, nil
+	return caller, entered, mayCall(caller, method)
 }
 
-// unary guards calls with one reply.
+// unary guards calls with one small reply.
 func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	reply, leave, err := g.call(ctx, request, info, handler)
+	leave()
+
+	return reply, err
+}
+
+// call guards a call with one reply. It is under way until leave is called, which has to be in any case.
+func (g *guard) call(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (reply any, leave func(), err error) {
 	started, id := time.Now(), newRequestID()
 	_ = grpc.SetTrailer(ctx, metadata.Pairs(RequestIDKey, id)) // fails only where there is no call
 
 	c := call{id: id, method: info.FullMethod, request: request}
 
-	caller, leave, err := g.admit(ctx, info.FullMethod)
+	c.caller, leave, err = g.admit(ctx, info.FullMethod)
 	if err == nil {
-		defer leave()
-
-		err = mayAsk(caller, request)
+		err = mayAsk(c.caller, request)
 	}
-
-	c.caller = caller
 
 	if err != nil {
 		g.deny(ctx, c, err)
 
-		return nil, err
+		return nil, leave, err
 	}
 
-	ctx, timing := tpm.Timed(tpm.WithCaller(context.WithValue(ctx, callerKey{}, caller), caller.Identity))
+	ctx, timing := tpm.Timed(tpm.WithCaller(context.WithValue(ctx, callerKey{}, c.caller), c.caller.Identity))
 	c.err = g.contained(id, info.FullMethod, func() (err error) {
 		c.response, err = handler(ctx, request)
 
@@ -97,12 +97,16 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	g.audit.called(c)
 	traceCall(ctx, c)
 
-	return c.response, c.err
+	return c.response, leave, c.err
 }
 
 // stream guards calls with many replies. They end when their caller may not have them any more, and when the agent ends: those who watch would otherwise hold it up for as long
 // as they like.
 func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if !info.IsServerStream && !info.IsClientStream {
+		return handler(service, stream) // oneReply guards it itself
+	}
+
 	id := newRequestID()
 	stream.SetTrailer(metadata.Pairs(RequestIDKey, id))
 
@@ -111,12 +115,13 @@ func (g *guard) stream(service any, stream grpc.ServerStream, info *grpc.StreamS
 	defer end()
 
 	caller, leave, err := g.admit(ctx, info.FullMethod)
+	defer leave()
+
 	if err != nil {
 		g.deny(ctx, call{id: id, method: info.FullMethod, caller: caller}, err)
 
 		return err
 	}
-	defer leave()
 
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, callerKey{}, caller))
 	defer cancel(nil)
@@ -163,20 +168,6 @@ type guardedStream struct {
 
 // Context implements grpc.ServerStream.
 func (s guardedStream) Context() context.Context { return s.ctx }
-
-// SendMsg implements grpc.ServerStream. It waits for the reader's flow control, which no context of ours ends: only the end of the connection does.
-func (s guardedStream) SendMsg(message any) error {
-	if refused := endedBy(s.ctx); refused != nil {
-		return refused
-	}
-
-	if conn := connOf(s.ctx); conn != nil {
-		late := time.AfterFunc(s.timeout, func() { _ = conn.Close() })
-		defer late.Stop()
-	}
-
-	return s.ServerStream.SendMsg(message)
-}
 
 // connOf returns the connection of a call.
 func connOf(ctx context.Context) *gateConn {
