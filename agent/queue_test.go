@@ -34,7 +34,12 @@ func TestWhoCanNotBeServedInTimeIsToldAtOnce(t *testing.T) {
 
 	client, quoteTime := n.as(t, rawer), time.Second
 	n.tpm.onQuote(func() { <-time.After(quoteTime) })
+
+	began := time.Now()
+
 	mustQuote(t, client, goodRequest())
+
+	took := time.Since(began) // at least what the agent has learned that a quote takes; a second, unless the machine is busy
 
 	begun, goOn := make(chan struct{}, 10), make(chan struct{})
 	n.tpm.onQuote(func() {
@@ -57,7 +62,7 @@ func TestWhoCanNotBeServedInTimeIsToldAtOnce(t *testing.T) {
 	_, err := client.Quote(ctx, goodRequest())
 	wantRefusal(t, err, codes.ResourceExhausted, agentv1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT)
 
-	if retry := retryOf(err); retry <= 0 || retry > 2*quoteTime {
+	if retry := retryOf(err); retry <= 0 || retry > 2*took {
 		t.Errorf("RetryInfo says %v", retry)
 	}
 
@@ -68,7 +73,7 @@ func TestWhoCanNotBeServedInTimeIsToldAtOnce(t *testing.T) {
 	err = <-done
 	wantRefusal(t, err, codes.ResourceExhausted, agentv1.ErrorReason_ERROR_REASON_QUEUE_FULL)
 
-	if retry := retryOf(err); retry <= 0 || retry > 3*quoteTime {
+	if retry := retryOf(err); retry <= 0 || retry > 3*took {
 		t.Errorf("RetryInfo says %v", retry)
 	}
 
