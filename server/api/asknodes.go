@@ -30,7 +30,7 @@ func (c *Client) ImportNodes(ctx context.Context, nodes []NodeSpec) (done Import
 
 // ImportNodesCSV adds the nodes of a CSV file, all or none. docs/api.md tells its columns.
 func (c *Client) ImportNodesCSV(ctx context.Context, csv io.Reader) (done Imported, err error) {
-	r := post("nodes:import").sending(csv)
+	r := post("nodes:import-csv").sending(csv)
 	r.header = http.Header{"Content-Type": {"text/csv"}}
 	return done, c.call(ctx, r, &done)
 }

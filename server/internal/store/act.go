@@ -109,7 +109,7 @@ func (s *Store) AdminLog(ctx context.Context, after int64, limit int) ([]AdminEn
 	return entries, nil
 }
 
-// CheckAdminLog follows the chain from the first entry to the last, and returns the number and hash of the last. An error says which entry was altered, or that one is missing. An
+// CheckAdminLog follows the chain from the first entry to the last, and returns the number and hash of the last. An ErrAltered says which entry was altered, or that one is missing. An
 // end that was cut off shows only to whoever has noted a later number and hash elsewhere.
 func (s *Store) CheckAdminLog(ctx context.Context) (last int64, hash []byte, err error) {
 	for {
@@ -119,10 +119,10 @@ func (s *Store) CheckAdminLog(ctx context.Context) (last int64, hash []byte, err
 		}
 		for _, e := range entries {
 			if e.Seq != last+1 {
-				return last, hash, fmt.Errorf("the admin log has no entry %d", last+1)
+				return last, hash, fmt.Errorf("%w: the admin log has no entry %d", ErrAltered, last+1)
 			}
 			if !bytes.Equal(e.Hash, e.chain(hash)) {
-				return last, hash, fmt.Errorf("the admin log's entry %d was altered", e.Seq)
+				return last, hash, fmt.Errorf("%w: the admin log's entry %d is not what was written", ErrAltered, e.Seq)
 			}
 			last, hash = e.Seq, e.Hash
 		}

@@ -11,8 +11,12 @@ var (
 	ErrNotFound = errors.New("there is none of this name")
 	// ErrConflict: it was changed since the caller looked, or is in a state that does not allow this.
 	ErrConflict = errors.New("conflict")
+	// ErrChanged: it was changed since the caller looked. errors.Is(err, ErrConflict) holds, too.
+	ErrChanged = fmt.Errorf("%w: it was changed in the meantime", ErrConflict)
 	// ErrExists: there is one of this name already.
 	ErrExists = errors.New("there is one of this name already")
+	// ErrAltered: the admin log is not as it was written.
+	ErrAltered = errors.New("altered")
 	// ErrInvalid: what was to be written is wrong in itself.
 	ErrInvalid = errors.New("invalid")
 )
@@ -34,6 +38,11 @@ func (e *TakenError) Unwrap() error { return ErrExists }
 // conflictf is an ErrConflict with a sentence.
 func conflictf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrConflict, fmt.Sprintf(format, args...))
+}
+
+// changed is an ErrChanged that tells both revisions.
+func changed(what string, there, meant int64) error {
+	return fmt.Errorf("%w: the %s has the revision %d, not %d", ErrChanged, what, there, meant)
 }
 
 // invalid is an ErrInvalid with what is wrong; nil if nothing is.

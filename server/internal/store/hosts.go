@@ -17,6 +17,8 @@ type Host struct {
 	Pool string
 	// Verdict is as it stands now.
 	Verdict trust.Verdict
+	// EvidenceID is the evidence of the last change of the verdict; 0 if there is none.
+	EvidenceID int64
 }
 
 // lookupChunk is how many names one statement takes: SQLite takes 32,766 parameters, PostgreSQL 65,535.
@@ -58,7 +60,8 @@ func (s *Store) Lookup(ctx context.Context, names []string, now time.Time) ([]Ho
 
 // hostColumns go with scanHost. A node without a verdict has none of the verdicts' columns.
 const hostColumns = "nodes.name, nodes.pool, nodes.state, coalesce(level, 0), coalesce(reason, ''), coalesce(detail, ''), coalesce(quoted_at, 0), coalesce(expires_at, 0), " +
-	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0)"
+	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0), " +
+	"coalesce((SELECT history.evidence_id FROM history WHERE history.generation = verdicts.generation), 0)"
 
 func (t tx) lookup(names []any, now time.Time, each func(name string, h Host)) error {
 	statement := "SELECT names.name, " + hostColumns + " FROM names JOIN nodes ON nodes.id = names.node_id LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
@@ -78,7 +81,7 @@ func scanHost(scan func(...any) error, now time.Time, more ...any) (Host, error)
 		s     storedVerdict
 		state trust.State
 	)
-	if err := scan(append(append(more, &h.Node, &h.Pool, &state), s.columns()...)...); err != nil {
+	if err := scan(append(append(append(more, &h.Node, &h.Pool, &state), s.columns()...), &h.EvidenceID)...); err != nil {
 		return Host{}, err
 	}
 	v, err := s.verdict()

@@ -99,7 +99,7 @@ func (s *Store) changeNode(ctx context.Context, a Act, name string, revision int
 			return entry{}, err
 		}
 		if revision != 0 && n.Revision != revision {
-			return entry{}, conflictf("the node has the revision %d, not %d", n.Revision, revision)
+			return entry{}, changed("node", n.Revision, revision)
 		}
 		if err := do(t, &n); err != nil {
 			return entry{}, err

@@ -81,7 +81,7 @@ func (t tx) putPool(p trust.Pool, revision int64) error {
 	if errors.Is(err, ErrNotFound) {
 		return err
 	}
-	return errors.Join(err, conflictf("the pool %s has the revision %d, not %d", p.Name, there.Revision, revision))
+	return errors.Join(err, changed("pool "+p.Name, there.Revision, revision))
 }
 
 // DeletePool removes a pool without nodes.

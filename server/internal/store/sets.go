@@ -81,7 +81,7 @@ func (s *Store) PutSet(ctx context.Context, a Act, set trust.Set, revision int64
 		case err != nil:
 			return entry{}, err
 		case there.Revision != revision:
-			return entry{}, conflictf("the set %s has the revision %d, not %d", set.Name, there.Revision, revision)
+			return entry{}, changed("set "+set.Name, there.Revision, revision)
 		case there.State != trust.Draft:
 			return entry{}, conflictf("the set %s is %s and changes no more: make a new one", set.Name, there.State)
 		}
@@ -134,7 +134,7 @@ func (s *Store) moveSet(ctx context.Context, a Act, name string, revision int64,
 			return entry{}, err
 		}
 		if set.Revision != revision {
-			return entry{}, conflictf("the set %s has the revision %d, not %d", name, set.Revision, revision)
+			return entry{}, changed("set "+name, set.Revision, revision)
 		}
 		if err := move(t, &set); err != nil {
 			return entry{}, err
