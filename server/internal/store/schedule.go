@@ -143,11 +143,11 @@ func (s *Store) Record(ctx context.Context, outcomes []Outcome) error {
 }
 
 func (t tx) record(o *Outcome, policy int64) error {
-	now, err := t.node("nodes.id = $1", o.Node.ID)
-	if err != nil {
+	var revision int64 // reading the whole node would cost more than all the rest
+	if err := t.row("SELECT revision FROM nodes WHERE id = $1", []any{o.Node.ID}, &revision); err != nil {
 		return err
 	}
-	if now.Revision != o.Node.Revision || o.Verdict != nil && policy != o.PolicyRevision {
+	if revision != o.Node.Revision || o.Verdict != nil && policy != o.PolicyRevision {
 		// Whoever changed it made it due. It was judged by what holds no more.
 		_, err := t.exec("UPDATE nodes SET leased_until = 0, due_at = CASE WHEN due_at < $2 OR due_at = $3 THEN due_at ELSE $2 END WHERE id = $1", o.Node.ID, millis(o.At), int64(never))
 		return err
@@ -173,14 +173,18 @@ func (t tx) record(o *Outcome, policy int64) error {
 	if err := t.setVerdict(o.Node.ID, *o.Verdict, o.At, evidence); err != nil || o.Hold == "" {
 		return err
 	}
-	return t.holdNow(o, now)
+	return t.holdNow(o)
 }
 
 // giveBack ends a lease. Whoever hurried the node in the meantime has made it due before the end of the lease, and that stays.
 const giveBack = "due_at = CASE WHEN due_at < leased_until THEN due_at ELSE $3 END, leased_until = 0"
 
 // holdNow refuses the node by the server's own act.
-func (t tx) holdNow(o *Outcome, n trust.Node) error {
+func (t tx) holdNow(o *Outcome) error {
+	n, err := t.node("nodes.id = $1", o.Node.ID)
+	if err != nil {
+		return err
+	}
 	a := Act{By: "trustpool-server", At: o.At}
 	if err := t.hold(a, &n, o.Hold); err != nil {
 		return err

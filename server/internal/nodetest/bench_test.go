@@ -1,0 +1,197 @@
+package nodetest_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trustpool/trustpool/server/internal/challenge"
+	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/trust"
+	"github.com/trustpool/trustpool/verifier"
+)
+
+// centre is a store, and a schedule that runs on it.
+type centre struct {
+	store    *store.Store
+	schedule *challenge.Schedule
+	stop     func() error
+}
+
+func act() store.Act { return store.Act{By: "bench", At: time.Now()} }
+
+// newCentre makes an empty one with a pool.
+func newCentre(b *testing.B, pool trust.Pool) *centre {
+	b.Helper()
+	s, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "trustpool.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	pool.Requires = []trust.Requirement{{Part: trust.Hypervisor, Match: trust.AnyOf}}
+	if _, err := s.PutPool(b.Context(), act(), pool, 0); err != nil {
+		b.Fatal(err)
+	}
+	return &centre{store: s}
+}
+
+// approve puts a set in force.
+func (c *centre) approve(b *testing.B, pool string, known verifier.KnownGood) {
+	b.Helper()
+	set, err := c.store.PutSet(b.Context(), act(), trust.Set{Name: "xen", Part: trust.Hypervisor, Pools: []string{pool}, KnownGood: known}, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := c.store.ApproveSet(b.Context(), act(), set.Name, set.Revision); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// run sets the schedule going. The caller stops it.
+func (c *centre) run(b *testing.B, config challenge.Config, challenger challenge.Challenger, enroll challenge.Enroller) {
+	b.Helper()
+	c.schedule = challenge.New(config, challenge.Deps{
+		Store: c.store, Challenger: challenger, Enroll: enroll, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.schedule.Run(ctx) }()
+	c.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	b.Cleanup(func() {
+		if err := c.stop(); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// trusted counts the nodes that are trusted now.
+func (c *centre) trusted(b *testing.B) int {
+	b.Helper()
+	counts, err := c.store.Counts(b.Context(), time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := 0
+	for _, count := range counts {
+		if count.Level == trust.Trusted {
+			n += count.Nodes
+		}
+	}
+	return n
+}
+
+// looks is how often it is looked how many nodes are trusted.
+const looks = 250 * time.Millisecond
+
+// until waits until so many nodes are trusted, and returns how long that took.
+func (c *centre) until(b *testing.B, nodes int, patience time.Duration) time.Duration {
+	b.Helper()
+	begun := time.Now()
+	for c.trusted(b) < nodes {
+		if time.Since(begun) > patience {
+			b.Fatalf("after %s, %d of %d nodes are trusted", patience, c.trusted(b), nodes)
+		}
+		<-time.After(looks) // counting costs, too
+	}
+	return time.Since(begun)
+}
+
+// seen is what was seen of a schedule for some time.
+type seen struct {
+	lags, queries []time.Duration
+	fresh         float64 // the least part of the nodes that was trusted at any time, in percent
+}
+
+// watch looks for some time whether all nodes stay trusted, how far the schedule is behind, and how long a query takes meanwhile.
+func (c *centre) watch(b *testing.B, names []string, period time.Duration) seen {
+	b.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	w := seen{fresh: 100}
+	end := time.Now().Add(period)
+	for i := 0; time.Now().Before(end); i++ {
+		<-ticker.C
+		asked := time.Now()
+		if _, err := c.store.Lookup(b.Context(), []string{names[i%len(names)]}, asked); err != nil {
+			b.Fatal(err)
+		}
+		w.queries = append(w.queries, time.Since(asked))
+		if i%10 > 0 {
+			continue
+		}
+		lag, _, err := c.store.Overdue(b.Context(), time.Now())
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.lags = append(w.lags, lag)
+		if i%100 == 0 {
+			w.fresh = min(w.fresh, 100*float64(c.trusted(b))/float64(len(names)))
+		}
+	}
+	return w
+}
+
+// report adds the figures.
+func (w *seen) report(b *testing.B) {
+	b.Helper()
+	b.ReportMetric(w.fresh, "fresh-min-%")
+	b.ReportMetric(percentile(w.lags, 0.5), "lag-p50-ms")
+	b.ReportMetric(percentile(w.lags, 1), "lag-max-ms")
+	b.ReportMetric(percentile(w.queries, 0.99), "query-p99-ms")
+}
+
+// percentile of durations, in milliseconds.
+func percentile(all []time.Duration, p float64) float64 {
+	slices.Sort(all)
+	return float64(all[int(float64(len(all)-1)*p)]) / float64(time.Millisecond)
+}
+
+// cpu is what this process has used of its processors.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// resident is the memory of this process in MiB, after what is garbage has gone.
+func resident(b *testing.B) float64 {
+	b.Helper()
+	runtime.GC()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmRSS:" {
+			kib, err := strconv.Atoi(fields[1])
+			if err != nil {
+				b.Fatal(err)
+			}
+			return float64(kib) / 1024
+		}
+	}
+	b.Fatal(fmt.Errorf("no VmRSS in %s", status))
+	return 0
+}
