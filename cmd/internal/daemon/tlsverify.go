@@ -37,8 +37,9 @@ func (m *material) verify(chain []*x509.Certificate, now time.Time) error {
 		return errors.New("the certificate is not for clients: its extended key usage has no clientAuth")
 	}
 
+	// The authorities too: one of them may be below another, and revoked by that one, and a client that knows it would not show it.
 	intermediates := x509.NewCertPool()
-	for _, certificate := range chain[1:] {
+	for _, certificate := range slices.Concat(chain[1:], m.accepted) {
 		intermediates.AddCert(certificate)
 	}
 
