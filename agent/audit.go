@@ -160,7 +160,13 @@ func (a *audit) called(c call) {
 		slog.String("address", c.caller.Address),
 	}
 	attrs = append(attrs, asked(c.request)...)
-	attrs = append(attrs, answered(c.response)...)
+
+	if c.err == nil {
+		attrs = append(attrs, answered(c.response)...)
+	} else {
+		attrs = append(attrs, refused(c.request)...)
+	}
+
 	attrs = append(attrs, slog.String("result", resultOf(c.err)), slog.Duration("took", c.took))
 
 	if !c.denied {
@@ -231,6 +237,16 @@ func answered(response any) []slog.Attr {
 	}
 }
 
+// refused tells what was asked for and not had, where a reply would tell what was had.
+func refused(request any) []slog.Attr {
+	quote, ok := request.(*agentv1.QuoteRequest)
+	if !ok {
+		return nil
+	}
+
+	return []slog.Attr{slog.String("pcrs", requestedText(quote.GetPcrSelections()))}
+}
+
 // digestOf returns what logs say of a nonce: enough to find it again, nothing to use it.
 func digestOf(nonce []byte) string {
 	digest := sha256.Sum256(nonce)
@@ -241,6 +257,30 @@ func digestOf(nonce []byte) string {
 // bounded returns as much of a caller's bytes as is fit for a log: a Name has at most 66.
 func bounded(b []byte) []byte {
 	return b[:min(len(b), 66)]
+}
+
+// requestedText names the PCRs of a request, as far as there are such. What a caller sends may be anything: a few banks are enough for a log.
+func requestedText(selections []*agentv1.PcrSelection) string {
+	const mostBanks = 8
+
+	var parts []string
+
+	for _, requested := range selections[:min(len(selections), mostBanks)] {
+		selection := tpm.Selection{Bank: tpm2.TPMAlgID(requested.GetHashAlgo())} // #nosec G115 -- for a log
+		for _, pcr := range requested.GetPcrIndices() {
+			if pcr >= 0 && pcr < tpm.PCRs {
+				selection.Add(int(pcr))
+			}
+		}
+
+		parts = append(parts, selection.String())
+	}
+
+	if len(parts) == 0 {
+		return defaultSelection()[0].String()
+	}
+
+	return strings.Join(parts, "+")
 }
 
 // selectionText names the PCRs of a reply as tpm2-tools do.

@@ -112,6 +112,10 @@ func TestOneLineTellsOfEachQuoteAndDenial(t *testing.T) {
 	_, err := n.as(t, quoter).Quote(t.Context(), request, grpc.Trailer(&trailer))
 	wantRefusal(t, err, codes.PermissionDenied, agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
 
+	request.PcrSelections = []*agentv1.PcrSelection{{HashAlgo: agentv1.HashAlgo_HASH_ALGO_SHA1, PcrIndices: []int32{0, -1, 99}}, {HashAlgo: 99}}
+	_, err = n.as(t, rawer).Quote(t.Context(), request)
+	wantRefusal(t, err, codes.InvalidArgument, agentv1.ErrorReason_ERROR_REASON_PCR_OUT_OF_RANGE)
+
 	nobody := n.issue(t, pki.Leaf{DNSNames: []string{"nobody.example"}, Client: true})
 	if err := ask(t, n.with(t, nobody.Certificate)); err == nil {
 		t.Fatal("nobody was let in")
@@ -133,8 +137,12 @@ func TestOneLineTellsOfEachQuoteAndDenial(t *testing.T) {
 			t.Errorf("%s: no line of the quote", name)
 		}
 
-		if l.with(`"msg":"quote refused"`, `"identity":"dns:`+quoter+`"`, `"result":"role_missing"`) == "" {
+		if l.with(`"msg":"quote refused"`, `"identity":"dns:`+quoter+`"`, `"nonce_sha256":"`, `"bind_mode":"BIND_MODE_RAW"`, `"pcrs":"sha256:17,18,19"`, `"result":"role_missing"`) == "" {
 			t.Errorf("%s: no line of the refusal", name)
+		}
+
+		if l.with(`"msg":"quote refused"`, `"identity":"dns:`+rawer+`"`, `"pcrs":"sha1:0+0x0063:"`, `"result":"pcr_out_of_range"`) == "" {
+			t.Errorf("%s: no line of the PCRs that there are not", name)
 		}
 
 		if l.with(`"msg":"connection refused"`, `"identity":"dns:nobody.example"`, `"address":"127.0.0.1:`) == "" {
