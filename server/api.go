@@ -12,6 +12,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/pollhosts"
+	"github.com/trustpool/trustpool/server/internal/rest"
 )
 
 // newHandler puts the API together. All of it is behind the Door: a stranger is answered the same, whatever is asked.
@@ -24,7 +25,14 @@ func (s *Server) newHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	api, err := rest.New(rest.Config{
+		Store: s.store, Door: keeper, Hurry: s.schedule.Hurry, Done: s.stopping, Logger: s.deps.Logger, Registerer: s.deps.Registerer,
+	})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	mux.Handle("/", api) // it is behind the Door, too
 	legacy := pollhosts.Handler(pollhosts.Config{Store: s.store, FilterCache: s.config.PollHosts.FilterCache, Logger: s.deps.Logger})
 	for _, path := range pollhosts.Paths() {
 		mux.Handle(path, keeper.Protect(s.metrics.countPollHosts(legacy)))
