@@ -200,6 +200,13 @@ func TestTheDoctorFindsWhatIsWrongWithTheKey(t *testing.T) {
 			},
 			check: "ak", outcome: agent.OutcomeWarning, text: []string{"could not be kept at 0x81018100", "make room in the TPM's NV memory"},
 		},
+		"an owner authorisation value that the agent does not have": {
+			befalls: func(t *testing.T, p *patient) {
+				must(t, p.sim.SetAuths([]byte("o"), nil))
+				p.remembers(t)
+			},
+			check: "ak", outcome: agent.OutcomeWarning, text: []string{"could not be kept at 0x81018100", "as tpm.owner_auth_file, then start the agent again"},
+		},
 	})
 }
 

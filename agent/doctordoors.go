@@ -46,7 +46,7 @@ func (e *examination) port(key, address string) Finding {
 	}
 
 	if inode := listeningOn(host, number); inode != "" {
-		return e.held(key, address, inode)
+		return held(key, address, holdersOf(inode), e.pid, os.Geteuid() == 0)
 	}
 
 	// Any free port on that address: is it this machine's at all?
@@ -64,18 +64,16 @@ func (e *examination) port(key, address string) Finding {
 	return fine("port", "%s: %s is free", key, address)
 }
 
-// held tells who listens on an address.
-func (e *examination) held(key, address, inode string) Finding {
-	holders := holdersOf(inode)
-
+// held tells who listens on an address: the processes that this one sees to have it. pid is the agent's, 0 if none runs.
+func held(key, address string, holders []int, pid int, isRoot bool) Finding {
 	switch {
-	case e.pid != 0 && slices.Contains(holders, e.pid):
+	case pid != 0 && slices.Contains(holders, pid):
 		return fine("port", "%s: the agent listens on %s", key, address)
 	case slices.Contains(holders, 1):
 		return fine("port", "%s: systemd listens on %s for the agent", key, address)
 	case len(holders) > 0:
 		return broken("port", "stop it, or choose another "+key, "%s: %s is in use by process %d (%s)", key, address, holders[0], commandOf(holders[0]))
-	case e.pid != 0 && os.Geteuid() != 0:
+	case pid != 0 && !isRoot:
 		return fine("port", "%s: somebody listens on %s, and only root can see whether it is the agent", key, address)
 	default:
 		return broken("port", "find out who (ss -ltnp), and stop it or choose another "+key, "%s: %s is in use by another process", key, address)

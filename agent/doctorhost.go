@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -46,17 +45,22 @@ func (e *examination) state() []Finding {
 
 	var space unix.Statfs_t
 	if err := unix.Statfs(dir, &space); err == nil {
-		left := space.Bavail * uint64(space.Bsize) // #nosec G115 -- a block's size
-
-		switch {
-		case left < spaceNeeded:
-			findings = append(findings, broken("state", "make room", "%s has %d bytes left: the AK's record can't be written", dir, left))
-		case left < spaceWanted:
-			findings = append(findings, warned("state", "make room", "%s has only %d KiB left", dir, left>>10))
-		}
+		findings = append(findings, spaceFound(dir, space.Bavail*uint64(space.Bsize))...) // #nosec G115 -- a block's size
 	}
 
 	return findings
+}
+
+// spaceFound tells of a file system that has too little room left, in bytes.
+func spaceFound(dir string, left uint64) []Finding {
+	switch {
+	case left < spaceNeeded:
+		return []Finding{broken("state", "make room", "%s has %d bytes left: the AK's record can't be written", dir, left)}
+	case left < spaceWanted:
+		return []Finding{warned("state", "make room", "%s has only %d KiB left", dir, left>>10)}
+	default:
+		return nil
+	}
 }
 
 // stateAccess tells whether the agent, and nobody else, can write into its folder.
@@ -74,11 +78,6 @@ func stateAccess(dir string, info fs.FileInfo) Finding {
 
 	if info.Mode().Perm()&0o022 != 0 {
 		return warned("state", "chmod 0700 "+dir, "%s: others may write into it", about)
-	}
-
-	// Root may write everywhere, the agent's own user may not.
-	if _, err := user.Lookup(CollectGroup); err == nil && os.Geteuid() == 0 && owner == "root" {
-		return warned("state", "chown "+CollectGroup+" "+dir, "%s: the user %s may not write into it", about, CollectGroup)
 	}
 
 	return fine("state", "%s", about)
@@ -135,9 +134,14 @@ func (e *examination) daemonFound() Finding {
 		return fine("daemon", "%s; only root can see how it was started", about)
 	}
 
+	return watched(about, string(environment))
+}
+
+// watched tells whether systemd watches over a process with this environment, whose variables end with NUL (proc_pid_environ(5)).
+func watched(about, environment string) Finding {
 	variables := make(map[string]string)
 
-	for variable := range strings.SplitSeq(string(environment), "\x00") {
+	for variable := range strings.SplitSeq(environment, "\x00") {
 		name, value, _ := strings.Cut(variable, "=")
 		variables[name] = value
 	}

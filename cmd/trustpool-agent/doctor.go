@@ -34,7 +34,7 @@ It exits with 0 if nothing has failed, warnings or not, with 1 if something has,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := loadConfig(configPath)
+			config, unseen, err := configOutside(configPath)
 			if err != nil {
 				return hintConfig(configPath, err)
 			}
@@ -44,7 +44,9 @@ It exits with 0 if nothing has failed, warnings or not, with 1 if something has,
 				return err
 			}
 
-			findings := append(agent.Examine(config, boot), examineFiles(config)...)
+			findings := append(agent.Examine(config, boot), agent.ExamineUser(config, configPath)...)
+			findings = append(findings, credentialsFound(unseen)...)
+			findings = append(findings, examineFiles(config)...)
 
 			return report(cmd.OutOrStdout(), findings, asJSON)
 		},
@@ -114,12 +116,59 @@ func found(check string, outcome agent.Outcome, advice, format string, args ...a
 	return agent.Finding{Check: check, Outcome: outcome, Detail: fmt.Sprintf(format, args...), Advice: advice}
 }
 
+// configOutside reads the config as loadConfig does. Where it names credentials that systemd gives to the unit and not to this process, they stay as they are, and their names are told.
+func configOutside(path string) (config agent.Config, unseen []string, err error) {
+	if config, err = readConfig(path); err != nil {
+		return agent.Config{}, nil, err
+	}
+
+	for _, file := range []string{
+		config.TPM.OwnerAuthFile, config.TPM.EndorsementAuthFile, config.TLS.Certificate, config.TLS.Key, config.TLS.ClientCA, config.TLS.CRL,
+	} {
+		if isUnseen(file) {
+			unseen = append(unseen, file)
+		}
+	}
+
+	if len(unseen) > 0 {
+		return config, unseen, nil
+	}
+
+	config, err = loadConfig(path)
+
+	return config, nil, err
+}
+
+// isUnseen says whether a path of the config is a credential that this process was not given.
+func isUnseen(path string) bool {
+	return strings.HasPrefix(path, "credential:") && os.Getenv("CREDENTIALS_DIRECTORY") == ""
+}
+
+// credentialsFound tells of those that can't be looked at.
+func credentialsFound(unseen []string) []agent.Finding {
+	var findings []agent.Finding
+	for _, name := range unseen {
+		findings = append(findings, found("credentials", agent.OutcomeWarning,
+			"while the agent runs, as root: CREDENTIALS_DIRECTORY=/run/credentials/trustpool-agent.service trustpool-agent doctor",
+			"%s is given to the unit by systemd (LoadCredential=), and was not looked at", name))
+	}
+
+	return findings
+}
+
 // examineFiles tells what is wrong with the files that the config names.
 func examineFiles(config agent.Config) []agent.Finding {
 	var findings []agent.Finding
 
+	seen := config
+	for _, file := range []*string{&seen.TPM.OwnerAuthFile, &seen.TPM.EndorsementAuthFile} {
+		if isUnseen(*file) {
+			*file = ""
+		}
+	}
+
 	var joined interface{ Unwrap() []error }
-	if errors.As(config.CheckFiles(), &joined) {
+	if errors.As(seen.CheckFiles(), &joined) {
 		for _, problem := range joined.Unwrap() {
 			// The state folder is told of at length elsewhere.
 			if !strings.HasPrefix(problem.Error(), "state_dir: ") {

@@ -24,6 +24,8 @@ type ward struct {
 	// leaf is what the server's certificate is made of, crl what goes into the config.
 	leaf pki.Leaf
 	crl  string
+	// changes are what is written otherwise in the config, old and new by turns; env is more of the environment.
+	changes, env []string
 }
 
 func newWard(t *testing.T) *ward {
@@ -77,10 +79,14 @@ logs: {root: "", collected: ""}
 admin: {address: ""}
 state_dir: %[1]s
 `, w.dir, w.crl)
+	config = strings.NewReplacer(w.changes...).Replace(config)
 	mustWrite(t, w.path("agent.yaml"), []byte(config))
 
 	command := exec.Command(os.Args[0], "doctor", "--json", "--config", w.path("agent.yaml"))
-	command.Env = append(os.Environ(), asAgent+"=1", "GORACE="+noLinger)
+	command.Env = append(append(os.Environ(), asAgent+"=1", "GORACE="+noLinger), w.env...)
+
+	var complaints strings.Builder
+	command.Stderr = &complaints
 
 	out, err := command.Output()
 	if command.ProcessState == nil {
@@ -93,7 +99,7 @@ state_dir: %[1]s
 	}
 
 	if err := json.Unmarshal(out, &report); err != nil {
-		t.Fatalf("%v in %s", err, out)
+		t.Fatalf("%v in %s%s", err, out, &complaints)
 	}
 
 	return report.Findings, command.ProcessState.ExitCode()
@@ -233,6 +239,104 @@ func TestTheDoctorFindsWhatIsWrongWithTheTLSFiles(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		})
+	}
+}
+
+func TestTheDoctorTellsWhatSystemdGivesToTheUnitAlone(t *testing.T) {
+	t.Parallel()
+
+	const unseen = "is given to the unit by systemd (LoadCredential=), and was not looked at > while the agent runs, as root: CREDENTIALS_DIRECTORY="
+
+	for name, test := range map[string]struct {
+		key, credential string // of the config, and in place of what
+		dir             bool   // whether the credentials are there
+		want            []string
+		not             []string // what must not be said
+	}{
+		"the key": {
+			"key: %s/server-key.pem", "key: 'credential:server-key.pem'", false,
+			[]string{"credentials warning: credential:server-key.pem " + unseen, "tls ok: the server's certificate is good until "},
+			[]string{"tls failed"},
+		},
+		"the key with the credentials at hand": {
+			"key: %s/server-key.pem", "key: 'credential:server-key.pem'", true,
+			[]string{"tls ok: the server's certificate is good until "},
+			[]string{"credentials", "tls failed"},
+		},
+		"a key that is not among the credentials at hand": {
+			"key: %s/server-key.pem", "key: 'credential:other.pem'", true,
+			[]string{"tls failed: loading the server's key: "},
+			[]string{"credentials"},
+		},
+		"the certificate": {
+			"certificate: %s/server.pem", "certificate: 'credential:server.pem'", false,
+			[]string{"credentials warning: credential:server.pem " + unseen},
+			[]string{"tls "},
+		},
+		"the clients' CA": {
+			"client_ca: %s/ca.pem", "client_ca: 'credential:ca.pem'", false,
+			[]string{"credentials warning: credential:ca.pem " + unseen},
+			[]string{"tls "},
+		},
+		"the revocation list": {
+			`crl: ""`, "crl: 'credential:crl.pem'", false,
+			[]string{"credentials warning: credential:crl.pem " + unseen, "tls warning: who is revoked is not known"},
+			[]string{"tls failed"},
+		},
+		"an authorisation value": {
+			"tpm: {", "tpm: {owner_auth_file: 'credential:owner', ", false,
+			[]string{"credentials warning: credential:owner " + unseen, "tls ok: "},
+			[]string{"files "},
+		},
+		"an authorisation value that is not among the credentials at hand": {
+			"tpm: {", "tpm: {owner_auth_file: 'credential:owner', ", true,
+			[]string{"files failed: tpm.owner_auth_file: open "},
+			[]string{"credentials"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWard(t)
+			w.changes = []string{strings.ReplaceAll(test.key, "%s", w.dir), test.credential}
+
+			if test.dir {
+				w.env = []string{"CREDENTIALS_DIRECTORY=" + w.dir}
+			}
+
+			w.equip(t)
+
+			findings, code := w.examine(t)
+			if code != 1 { // there is no TPM
+				t.Errorf("exit code %d", code)
+			}
+
+			var all strings.Builder
+			for _, f := range findings {
+				fmt.Fprintf(&all, "%s %s: %s > %s\n", f.Check, f.Outcome, f.Detail, f.Advice)
+			}
+
+			for _, want := range test.want {
+				if !strings.Contains("\n"+all.String(), "\n"+want) {
+					t.Errorf("nothing says %q:\n%s", want, &all)
+				}
+			}
+
+			for _, not := range test.not {
+				if strings.Contains("\n"+all.String(), "\n"+not) {
+					t.Errorf("something says %q:\n%s", not, &all)
+				}
+			}
+		})
+	}
+}
+
+func TestTheDoctorTellsOfAnOutdatedRevocationList(t *testing.T) {
+	t.Parallel()
+
+	f := revocation("/etc/crl.pem", []time.Time{time.Unix(0, 0)})
+	if f.Outcome != agent.OutcomeWarning || !strings.Contains(f.Detail, "was to be replaced by 1970-01-01T00:00:00Z") || f.Advice == "" {
+		t.Errorf("%+v", f)
 	}
 }
 

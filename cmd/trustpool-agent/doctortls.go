@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -22,12 +23,12 @@ const (
 
 // examineTLS looks at the TLS files as the daemon would, and then at what it would only find out with its callers.
 func examineTLS(config agent.Config) []agent.Finding {
-	var key *agent.TLSKey
-	if config.TLS.Key == agent.KeyInTPM {
-		key = agent.NewTLSKey()
+	names, canLoad := tlsFilesOutside(config.TLS)
+	if !canLoad {
+		return nil // it was told
 	}
 
-	files, err := daemon.LoadTLS(tlsFiles(config.TLS, key), slog.New(slog.DiscardHandler))
+	files, err := daemon.LoadTLS(names, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return []agent.Finding{found("tls", agent.OutcomeFailed, "put the right files there, and let the agent's user read them; docs/install.md shows how to make them", "%v", err)}
 	}
@@ -51,6 +52,31 @@ func examineTLS(config agent.Config) []agent.Finding {
 	findings = append(findings, revocation(config.TLS.CRL, facts.Outdated))
 
 	return findings
+}
+
+// tlsFilesOutside names the files without those that systemd gives to the unit alone. Without the key, the certificate can be looked at still.
+func tlsFilesOutside(config agent.TLSConfig) (files daemon.TLSFiles, canLoad bool) {
+	if isUnseen(config.Certificate) || isUnseen(config.ClientCA) {
+		return daemon.TLSFiles{}, false
+	}
+
+	if isUnseen(config.CRL) {
+		config.CRL = ""
+	}
+
+	if isUnseen(config.Key) {
+		files = tlsFiles(config, nil)
+		files.Held = func(crypto.PublicKey) (crypto.Signer, error) { return nil, nil } // nothing is signed
+
+		return files, true
+	}
+
+	var key *agent.TLSKey
+	if config.Key == agent.KeyInTPM {
+		key = agent.NewTLSKey()
+	}
+
+	return tlsFiles(config, key), true
 }
 
 // validity tells whether a certificate is good now, and for how long.
@@ -160,6 +186,8 @@ func secrecy(key string) []agent.Finding {
 // revocation tells whether the agent knows who was revoked.
 func revocation(crl string, outdated []time.Time) agent.Finding {
 	switch {
+	case isUnseen(crl):
+		return found("tls", agent.OutcomeWarning, "see credentials", "who is revoked is not known: %s was not looked at", crl)
 	case crl == "":
 		return found("tls", agent.OutcomeOK, "", "no tls.crl: nobody is revoked")
 	case len(outdated) > 0:

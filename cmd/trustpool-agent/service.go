@@ -54,10 +54,20 @@ func runService(ctx context.Context, configPath string, stderr io.Writer) error 
 	return s.run(ctx)
 }
 
-// loadConfig reads the config, with the paths of systemd's credentials in place of their names.
-func loadConfig(path string) (agent.Config, error) {
+// readConfig reads the config as it is written.
+func readConfig(path string) (agent.Config, error) {
 	config := agent.DefaultConfig()
 	if err := daemon.LoadConfig(path, &config); err != nil {
+		return agent.Config{}, err
+	}
+
+	return config, nil
+}
+
+// loadConfig reads the config, with the paths of systemd's credentials in place of their names.
+func loadConfig(path string) (agent.Config, error) {
+	config, err := readConfig(path)
+	if err != nil {
 		return agent.Config{}, err
 	}
 

@@ -45,7 +45,7 @@ func CredentialPath(path string) (string, error) {
 
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return "", fmt.Errorf("%s: systemd gave no credentials; write LoadCredential=%s:PATH into the unit", path, name)
+		return "", fmt.Errorf("%s: systemd gave no credentials; write LoadCredential=%s:PATH into the unit or, outside of it, set CREDENTIALS_DIRECTORY to the folder that it is in", path, name)
 	}
 
 	return filepath.Join(dir, name), nil
