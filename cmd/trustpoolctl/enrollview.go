@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/wording"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -53,9 +54,9 @@ func (v *enrollView) text(p *console.Page) {
 	p.Line("%s", p.Head("Keys"))
 	p.Field("EK", "%s", orDash(v.EKName))
 	p.Field("AK", "%s", orDash(v.AKName))
-	p.Field("TPM", "%s", tpmWords(v.TPM))
+	p.Field("TPM", "%s", wording.TPM(v.TPM))
 	if v.Enrolled {
-		p.Field("bound by", "%s", bindingWords(v.EKBinding))
+		p.Field("bound by", "%s", wording.Binding(v.EKBinding))
 	}
 	v.ownWords(p)
 	if v.WrittenTo != "" {
@@ -99,31 +100,6 @@ func (v *enrollView) ownWords(p *console.Page) {
 	for _, line := range lines {
 		p.Field(line[0], "%s", console.Printable(line[1]))
 	}
-}
-
-// bindingWords says what ties an attestation key to a machine, and what does not.
-func bindingWords(binding verifier.EKBinding) string {
-	switch binding {
-	case verifier.BindingInventory:
-		return "inventory: it is the TPM that your inventory names for this node"
-	case verifier.BindingChain:
-		return "chain: a genuine TPM was reached under this name; which machine it sits in is not proven"
-	case verifier.BindingFirstUse:
-		return "first use: it is the TPM that answered first; that proves nothing about hardware"
-	default:
-		return string(binding)
-	}
-}
-
-func tpmWords(tpm verifier.TPMInfo) string {
-	if tpm.Manufacturer == "" && tpm.Model == "" {
-		return "no certificate says what it is"
-	}
-	words := console.Printable(strings.TrimSpace(tpm.Vendor() + " " + tpm.Model + ", firmware " + cmp.Or(tpm.Firmware, "not told")))
-	if !tpm.Certified {
-		words += " (so says a certificate that nobody has checked)"
-	}
-	return words
 }
 
 // enrollMeaning says in words what a check of an enrolment that passed has shown.

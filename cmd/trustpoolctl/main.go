@@ -1,4 +1,4 @@
-// Command trustpoolctl is a person's tool: it enrols nodes, asks them for quotes, learns known-good values, verifies evidence, and reads event logs.
+// Command trustpoolctl is a person's tool: it enrols nodes, asks them for quotes, learns known-good values, verifies evidence, reads event logs, and asks an attestation server.
 package main
 
 import (

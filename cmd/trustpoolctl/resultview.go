@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/wording"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -111,7 +112,7 @@ func (v *resultView) boundBy() string {
 	case v.EKBinding == verifier.BindingAKIssuer:
 		return "its certificate: a CA of --ak-ca says that it is a TPM's"
 	default:
-		return bindingWords(v.EKBinding)
+		return wording.Binding(v.EKBinding)
 	}
 }
 

@@ -17,13 +17,16 @@ func newRoot(stdout, stderr io.Writer) (*cobra.Command, *console.Output) {
 
 	root := &cobra.Command{
 		Use:   "trustpoolctl",
-		Short: "Enrol nodes, quote them, learn known-good values, verify evidence, read event logs",
+		Short: "Enrol nodes, quote them, learn known-good values, verify evidence, read event logs; ask an attestation server",
 		Long: `trustpoolctl asks a compute node for evidence of how it was launched, and judges it.
 
 enroll binds a node's attestation key to its TPM, and the TPM to the node's name. learn writes known-good values from a node that you know to be
 good. verify judges nodes by them, with the keys of the node's record if --node names it, else with the key that learn met. quote shows a node's
 evidence and keeps it in a folder, without judging it; verify judges such folders too. rotate replaces a node's attestation key, install-certificate
 gives it your CA's certificate. eventlog reads the logs of a host's launch and boot from files, without any node.
+
+The other commands ask an attestation server (trustpool-server), which does all this for a whole fleet: node add and node import tell it which hosts there are,
+host status asks whether one is trusted (exit code 0, 4 if untrusted, 1 if unknown), node show says why not, watch tells of changes as they happen.
 
 With --json, results go to stdout as one JSON object; errors go to stderr as {"error": ..., "reason": ..., "hint": ...},
 where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Line breaks and colours are for people only.
@@ -40,11 +43,20 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return daemon.UsageError{Err: err} })
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON")
-	root.AddCommand(newEnroll(out), newInstallCertificate(out), newRotate(out))
-	root.AddCommand(newQuote(out), newVerify(out), newLearn(out), newEventLog(out))
-	root.AddCommand(fleet.Commands(out)...)
+	addGroup(root, "nodes", "Of a node, or of evidence, without a server:",
+		newEnroll(out), newInstallCertificate(out), newRotate(out), newQuote(out), newVerify(out), newLearn(out), newEventLog(out))
+	addGroup(root, "server", "Of an attestation server:", fleet.Commands(out)...)
 
 	return root, out
+}
+
+// addGroup adds commands that the help lists under a title.
+func addGroup(root *cobra.Command, id, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, cmd := range commands {
+		cmd.GroupID = id
+	}
+	root.AddCommand(commands...)
 }
 
 // noEmptyFlag refuses flags that were given without a value, such as --refuse "$LIST" without a LIST: to take them for flags that were not given would leave
