@@ -42,6 +42,9 @@ func (c *Client) UpdateNode(ctx context.Context, name string, spec NodeSpec, rev
 
 // SetLabels replaces the labels of the node of this revision. An operator may do that.
 func (c *Client) SetLabels(ctx context.Context, name string, labels map[string]string, revision int64) (n Node, err error) {
+	if labels == nil {
+		labels = map[string]string{}
+	}
 	return n, c.call(ctx, put("nodes", name, "labels").at(revision).sending(Labels{Labels: labels}), &n)
 }
 

@@ -19,6 +19,9 @@ func (c *Client) Pool(ctx context.Context, name string) (p Pool, err error) {
 
 // PutPool makes a pool, if revision is 0, or replaces the one that has this revision. Its nodes are unknown until the next quote, which is due at once.
 func (c *Client) PutPool(ctx context.Context, name string, spec PoolSpec, revision int64) (p Pool, err error) {
+	if spec.Requires == nil {
+		spec.Requires = []Requirement{}
+	}
 	return p, c.call(ctx, put("pools", name).made(revision).sending(spec), &p)
 }
 
@@ -40,6 +43,9 @@ func (c *Client) Sets(ctx context.Context, f SetFilter) iter.Seq2[Set, error] {
 
 // PutSet makes a draft, if revision is 0, or replaces the draft that has this revision. It decides nothing before it is approved.
 func (c *Client) PutSet(ctx context.Context, name string, spec SetSpec, revision int64) (s Set, err error) {
+	if spec.Pools == nil {
+		spec.Pools = []string{}
+	}
 	return s, c.call(ctx, put("sets", name).made(revision).sending(spec), &s)
 }
 

@@ -27,6 +27,7 @@ const validity = 5 * time.Minute
 type site struct {
 	*nodetest.Cloud
 	*httptest.Server
+	dir    string // of the database
 	tokens map[access.Role]string
 	done   chan struct{}
 }
@@ -51,11 +52,12 @@ func newSite(t testing.TB) *site {
 // emptySite has a pool and a set, and no nodes.
 func emptySite(t testing.TB) *site {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
+	dir := t.TempDir()
+	db, err := store.Open(t.Context(), filepath.Join(dir, "trustpool.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{tokens: make(map[access.Role]string), done: make(chan struct{})}
+	s := &site{dir: dir, tokens: make(map[access.Role]string), done: make(chan struct{})}
 	if s.Cloud, err = nodetest.NewCloud(t.Context(), db, time.Now()); err != nil {
 		t.Fatal(err)
 	}
