@@ -36,6 +36,13 @@ func (f *Fleet) Fail(name string, err error) {
 	f.down[name] = err
 }
 
+// Answer has a node answer under a name that may be another's: as a machine does whose address was taken over.
+func (f *Fleet) Answer(name string, n *Soft) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nodes[name] = n
+}
+
 // Asked tells how often a node was asked.
 func (f *Fleet) Asked(name string) int {
 	f.mu.Lock()
