@@ -8,7 +8,8 @@
 //	server/internal/trust      What there is to decide, and the deciding: Node, Pool, Set (known-good values), Policy, Verdict. Pure: no input, no output, no clock.
 //	server/internal/store      All of that in SQLite: one Store, hand-written SQL, migrations. It is the only package with SQL. Every change of an administrator's
 //	                           is one transaction that also writes the admin log.
-//	server/internal/knowngood  Known-good sets from elsewhere: precompute from files, learn from a node, compare, dry run, foreign formats.
+//	server/internal/knowngood  Known-good sets at work: learn drafts from a node's evidence, import and export, compare, and judge beforehand whom a change would condemn.
+//	                           Formats, comparison and the digests that new files will give are in verifier/knowngood: an operator runs those offline, by trustpoolctl.
 //	server/internal/challenge  The schedule: claims due nodes from the store, enrols or challenges them, has trust judge the answer, stores the outcome.
 //	server/internal/access     Who is calling: bearer tokens, client certificates, roles reader < operator < admin.
 //	server/internal/rest       /v1 over HTTP: package huma makes OpenAPI of its types. It calls store and knowngood, and has challenge hurry.
