@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"io"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -73,7 +75,9 @@ func TestHeadersAreBounded(t *testing.T) {
 	f := n.frames(t)
 
 	block := f.call(agentv1.QuoteService_GetCapabilities_FullMethodName, strings.Repeat("x", 64<<10))
-	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:16<<10]}); err != nil {
+	must(t, f.conn.SetReadDeadline(time.Now().Add(30*time.Second))) // by pings, the agent notices only later
+
+	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:16<<10], EndStream: true}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -88,6 +92,10 @@ func TestHeadersAreBounded(t *testing.T) {
 
 	for {
 		frame, err := f.ReadFrame()
+		if os.IsTimeout(err) {
+			t.Fatal("the call is heard")
+		}
+
 		if err != nil {
 			break // it has hung up
 		}
