@@ -44,7 +44,7 @@ func New(config Config) (http.Handler, error) {
 func newRouter(config Config) (*router, error) {
 	r := &router{config: config, mux: http.NewServeMux(), roles: make(map[string]access.Role), metrics: newMetrics(config.Registerer)}
 	r.api = humago.New(r, apiConfig())
-	for _, routes := range []func(*router){hostRoutes, nodeRoutes, nodeActRoutes, evidenceRoutes, poolRoutes, setRoutes, keyRoutes, alarmRoutes, adminLogRoutes, tokenRoutes, eventRoutes, healthRoutes} {
+	for _, routes := range []func(*router){hostRoutes, nodeRoutes, nodeActRoutes, evidenceRoutes, poolRoutes, setRoutes, toolRoutes, keyRoutes, alarmRoutes, adminLogRoutes, tokenRoutes, eventRoutes, healthRoutes} {
 		routes(r)
 	}
 	if err := r.serveDocument(); err != nil {
