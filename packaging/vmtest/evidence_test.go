@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -128,7 +130,23 @@ func (s *stage) wantPCR(ctx context.Context, t *testing.T, pcr int, want []byte)
 	}
 }
 
-// trusted takes the node through docs/install.md's first verdict.
+// firstVerdict types what docs/install.md does for that, apart from the other steps' files.
+func firstVerdict(ctx context.Context, t *testing.T, s *stage) {
+	folder := filepath.Join(s.work, "first-verdict")
+	if err := errors.Join(os.Mkdir(folder, 0o700), os.Symlink("../pki", filepath.Join(folder, "pki"))); err != nil {
+		t.Fatal(err)
+	}
+
+	s.ctlTyped(ctx, t, folder, "trustpoolctl enroll --address node1.example:9443 --tls-dir pki --name node1.example --first-use --out node1.json")
+	s.ctlTyped(ctx, t, folder, "trustpoolctl learn  --address node1.example:9443 --tls-dir pki --out known-good.json")
+
+	said := s.ctlTyped(ctx, t, folder, "trustpoolctl verify --node node1.json --tls-dir pki --known-good known-good.json")
+	if !strings.HasPrefix(said, "TRUSTED "+nodeName) {
+		t.Errorf("the verdict is\n%s", said)
+	}
+}
+
+// trusted judges the node by its TPM's certificate and what it booted.
 func trusted(ctx context.Context, t *testing.T, s *stage) {
 	t.Log(s.ctl(ctx, t, 0, "learn", "--out", "known-good.json"))
 

@@ -74,7 +74,7 @@ func (g *guest) put(ctx context.Context, path, owner, mode string, content []byt
 }
 
 func (g *guest) feed(ctx context.Context, script string, input []byte) (string, error) {
-	session, err := g.client.NewSession()
+	session, err := g.session(ctx)
 	if err != nil {
 		return "", fmt.Errorf("in the guest: %w", err)
 	}
@@ -92,6 +92,28 @@ func (g *guest) feed(ctx context.Context, script string, input []byte) (string, 
 	}
 
 	return strings.TrimSpace(stdout.String()), nil
+}
+
+// session opens one. A guest that hangs does not answer; who waits for it then ends with the connection.
+func (g *guest) session(ctx context.Context) (*ssh.Session, error) {
+	type answer struct {
+		session *ssh.Session
+		err     error
+	}
+
+	answers := make(chan answer, 1)
+
+	go func() {
+		session, err := g.client.NewSession()
+		answers <- answer{session, err}
+	}()
+
+	select {
+	case a := <-answers:
+		return a.session, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func firstLine(text string) string {

@@ -42,15 +42,13 @@ func install(ctx context.Context, t *testing.T, s *stage) {
 		t.Fatalf("%d packages like trustpool-agent_*_amd64.deb in %s, want one: run make vm-test (%v)", len(debs), packagesDir, err)
 	}
 
-	deb, err := os.ReadFile(debs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	for _, path := range []string{debs[0], s.certificate("server.pem"), s.certificate("server-key.pem"), s.certificate("ca.pem")} {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
 
-	for name, content := range map[string][]byte{
-		filepath.Base(debs[0]): deb, "server.pem": s.server.CertPEM, "server-key.pem": s.server.KeyPEM, "ca.pem": s.caPEM,
-	} {
-		if err := s.guest.put(ctx, "/root/"+name, "root:root", "0600", content); err != nil {
+		if err := s.guest.put(ctx, "/root/"+filepath.Base(path), "root:root", "0600", content); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +63,7 @@ func install(ctx context.Context, t *testing.T, s *stage) {
 func comeUp(ctx context.Context, t *testing.T, s *stage) {
 	s.in(ctx, t, typed(t, "systemctl enable --now trustpool-agent"))
 	s.quotes(ctx, t, time.Minute)
-	t.Log(s.ctl(ctx, t, 0, "quote"))
+	t.Log(s.ctlTyped(ctx, t, s.work, "trustpoolctl quote --address node1.example:9443 --tls-dir pki"))
 
 	if state := s.show(ctx, t, "ActiveState"); state != "active" {
 		t.Errorf("the unit is %s", state)

@@ -4,6 +4,7 @@ package vmtest_test
 
 import (
 	"context"
+	"errors"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -33,6 +34,7 @@ func steps() []step {
 		{"the firmware's log replays to the quoted PCRs", firmwareReplays, false, true},
 		{"a boot without a measured launch is no known-good one", noLaunch, false, true},
 		{"a measured launch gives the PCRs its values", launch, true, true},
+		{"the first verdict is what docs/install.md says", firstVerdict, false, true},
 		{"what was learned is trusted", trusted, true, true},
 		{"a steady quote is one TPM command and loads nothing", oneCommand, false, true},
 		{"a key that can't be kept costs more, and quotes", transientKey, false, true},
@@ -51,10 +53,24 @@ func steps() []step {
 	}
 }
 
+const (
+	// forCleaningUp is how much of the whole test's time is kept for its end, toExplain how long a failure may be looked into.
+	forCleaningUp = 2 * time.Minute
+	toExplain     = 30 * time.Second
+)
+
 // TestInstalledService walks one machine through all that its users and its life do to it.
 func TestInstalledService(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+
+	// What go test ends, it ends without cleaning up.
+	if deadline, limited := t.Deadline(); limited {
+		var cancel context.CancelFunc
+
+		ctx, cancel = context.WithDeadlineCause(ctx, deadline.Add(-forCleaningUp), errors.New("the time limit of the whole test is near"))
+		defer cancel()
+	}
 
 	s := newStage(ctx, t)
 
@@ -90,6 +106,9 @@ func (s *stage) ready(ctx context.Context, t *testing.T) {
 // explain shows what the machine has to say to a failure.
 func (s *stage) explain(ctx context.Context, t *testing.T) {
 	t.Helper()
+
+	ctx, cancel := context.WithTimeout(ctx, toExplain)
+	defer cancel()
 
 	const lines = 40
 

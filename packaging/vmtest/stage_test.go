@@ -6,28 +6,26 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/trustpool/trustpool/tpmsim/pki"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
 
 const (
-	nodeName = "node1.example"
-	// callerName is whom the configuration lets in as it is shipped.
-	callerName = "attestation.example.org"
-
-	unit = "trustpool-agent.service"
+	nodeName = "node1.example" // the page's
+	unit     = "trustpool-agent.service"
 )
 
 // stage is what the steps work on: the machine, and around it what a machine that verifies has.
@@ -35,11 +33,8 @@ type stage struct {
 	vm    *vm
 	guest *guest
 	// work is a folder of the host's, with trustpoolctl in it.
-	work   string
-	tls    *tls.Config
-	server *pki.Pair
-	// caPEM signs callers' certificates and the node's.
-	caPEM []byte
+	work string
+	tls  *tls.Config
 	// ekRoots is the file with the certificates of the TPM's maker.
 	ekRoots string
 	// launch is the one that the machine's TPM sees, launchLog what is written about it.
@@ -81,7 +76,7 @@ func newStage(ctx context.Context, t *testing.T) *stage {
 		t.Fatal(err)
 	}
 
-	if err := s.certify(); err != nil {
+	if err := s.certify(ctx); err != nil {
 		t.Fatal(err)
 	}
 
@@ -107,26 +102,42 @@ func command(ctx context.Context, name string, arguments ...string) (string, err
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// certify makes the certificates of docs/install.md: one authority, the node's and the caller's.
-func (s *stage) certify() error {
-	ca, err := pki.New("trustpool test")
+// certify makes the certificates as docs/install.md says, in the folder certificates, and puts the caller's where trustpoolctl looks for them.
+func (s *stage) certify(ctx context.Context) error {
+	script, err := command(ctx, "../test/page", "2. Certificates")
 	if err != nil {
 		return err
 	}
 
-	caller, err := ca.Issue(pki.Leaf{DNSNames: []string{callerName}, Client: true})
+	made, callers := s.certificate(""), filepath.Join(s.work, "pki")
+
+	if _, err := command(ctx, "bash", "-euc", "mkdir $0 $1; cd $0\n"+script+"\ncp ca.pem client.pem client-key.pem $1", made, callers); err != nil {
+		return fmt.Errorf("making certificates (package openssl): %w", err)
+	}
+
+	authority, err := os.ReadFile(s.certificate("ca.pem"))
 	if err != nil {
 		return err
 	}
 
-	if s.server, err = ca.Issue(pki.Leaf{DNSNames: []string{nodeName}, Server: true}); err != nil {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(authority) {
+		return fmt.Errorf("no certificate in %s", s.certificate("ca.pem"))
+	}
+
+	caller, err := tls.LoadX509KeyPair(s.certificate("client.pem"), s.certificate("client-key.pem"))
+	if err != nil {
 		return err
 	}
 
-	s.caPEM = ca.PEM()
-	s.tls = &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{caller.Certificate}, ServerName: nodeName, MinVersion: tls.VersionTLS13}
+	s.tls = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{caller}, ServerName: nodeName, MinVersion: tls.VersionTLS13}
 
-	return pki.WriteDir(filepath.Join(s.work, "pki"), ca, nil, caller)
+	return nil
+}
+
+// certificate returns where a file of the page's is.
+func (s *stage) certificate(name string) string {
+	return filepath.Join(s.work, "certificates", name)
 }
 
 func (s *stage) address() string {
@@ -137,10 +148,34 @@ func (s *stage) address() string {
 func (s *stage) ctl(ctx context.Context, t *testing.T, want int, arguments ...string) string {
 	t.Helper()
 
-	arguments = append(arguments, "--address", s.address(), "--server-name", nodeName, "--tls-dir", "pki", "--timeout", "2m")
+	return s.ctlIn(ctx, t, s.work, want, append(arguments, "--address", s.address(), "--server-name", nodeName, "--tls-dir", "pki")...)
+}
+
+// ctlTyped runs a line of the page that begins with trustpoolctl, in a folder that has pki, and wants it to succeed. Nobody but this test knows where the node's name leads to, and
+// that an emulated processor takes its time.
+func (s *stage) ctlTyped(ctx context.Context, t *testing.T, folder, line string) string {
+	t.Helper()
+
+	_, rest, isOurs := strings.Cut(typed(t, line), "trustpoolctl ")
+	if !isOurs {
+		t.Fatalf("%q is not for trustpoolctl", line)
+	}
+
+	words := strings.Fields(rest)
+	if i := slices.Index(words, nodeName+":9443"); i >= 0 {
+		words[i] = s.address()
+	}
+
+	return s.ctlIn(ctx, t, folder, 0, append(words, "--server-name", nodeName)...)
+}
+
+func (s *stage) ctlIn(ctx context.Context, t *testing.T, folder string, want int, arguments ...string) string {
+	t.Helper()
+
+	arguments = append(arguments, "--timeout", "2m")
 
 	c := exec.CommandContext(ctx, filepath.Join(s.work, "trustpoolctl"), arguments...)
-	c.Dir = s.work
+	c.Dir = folder
 	leash(c)
 
 	said, err := c.CombinedOutput()
