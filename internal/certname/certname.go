@@ -4,6 +4,8 @@ package certname
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"net/url"
 	"slices"
 	"strings"
@@ -27,7 +29,17 @@ func Of(certificate *x509.Certificate) []Name {
 	for _, uri := range certificate.URIs {
 		names = append(names, Name{text: "uri:" + uri.String(), uri: uri})
 	}
-	return append(names, Name{text: "subject:" + certificate.Subject.String()})
+	if subject, ok := subjectOf(certificate); ok {
+		names = append(names, Name{text: "subject:" + subject})
+	}
+	return names
+}
+
+// subjectOf returns the whole subject as RFC 2253 writes it. certificate.Subject keeps but one of several common names, in an order of its own.
+func subjectOf(certificate *x509.Certificate) (subject string, ok bool) {
+	var sequence pkix.RDNSequence
+	rest, err := asn1.Unmarshal(certificate.RawSubject, &sequence)
+	return sequence.String(), err == nil && len(rest) == 0
 }
 
 // Parse reads a name of a rule. It says what is wrong with it, and what to write; "" if nothing is.

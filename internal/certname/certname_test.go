@@ -3,6 +3,7 @@ package certname_test
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"net/url"
 	"slices"
 	"testing"
@@ -62,10 +63,15 @@ func matchesRule(t *testing.T, san string, certificate *x509.Certificate) bool {
 func TestNamesMatchOnlyTheirKind(t *testing.T) {
 	t.Parallel()
 
+	subject, err := asn1.Marshal(pkix.Name{CommonName: "quoter.example", Organization: []string{"Example"}}.ToRDNSequence())
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	certificate := &x509.Certificate{
-		Subject:  pkix.Name{CommonName: "quoter.example", Organization: []string{"Example"}},
-		DNSNames: []string{"Node.example", "*.wild.example"},
-		URIs:     []*url.URL{{Scheme: "urn", Opaque: "uuid:1"}},
+		RawSubject: subject,
+		DNSNames:   []string{"Node.example", "*.wild.example"},
+		URIs:       []*url.URL{{Scheme: "urn", Opaque: "uuid:1"}},
 	}
 
 	for san, want := range map[string]bool{
@@ -85,6 +91,35 @@ func TestNamesMatchOnlyTheirKind(t *testing.T) {
 	}
 }
 
+// TestASubjectIsTheWholeOfIt has subjects as a CA may sign them: an attribute twice, or of a kind that has no field in pkix.Name, and in another order than usual.
+func TestASubjectIsTheWholeOfIt(t *testing.T) {
+	t.Parallel()
+
+	attribute := func(last int, value string) []pkix.AttributeTypeAndValue {
+		return []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{2, 5, 4, last}, Value: value}}
+	}
+	const organization, commonName, title = 10, 3, 12
+
+	for _, test := range []struct {
+		subject pkix.RDNSequence
+		want    string
+	}{
+		{pkix.RDNSequence{attribute(organization, "Example"), attribute(commonName, "operator")}, "subject:CN=operator,O=Example"},
+		{pkix.RDNSequence{attribute(commonName, "operator"), attribute(organization, "Example")}, "subject:O=Example,CN=operator"},
+		{pkix.RDNSequence{attribute(commonName, "guest"), attribute(organization, "Example"), attribute(commonName, "operator")}, "subject:CN=operator,O=Example,CN=guest"},
+		{pkix.RDNSequence{attribute(title, "Guest"), attribute(commonName, "operator")}, "subject:CN=operator,2.5.4.12=#13054775657374"},
+	} {
+		raw, err := asn1.Marshal(test.subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if got := certname.Of(&x509.Certificate{RawSubject: raw}); len(got) != 1 || got[0].String() != test.want {
+			t.Errorf("got %v, want %s", got, test.want)
+		}
+	}
+}
+
 func TestNamesThatMeanNothingAreRefused(t *testing.T) {
 	t.Parallel()
 
@@ -100,7 +135,7 @@ func TestNamesThatMeanNothingAreRefused(t *testing.T) {
 func TestTheZeroNameMatchesNothing(t *testing.T) {
 	t.Parallel()
 
-	for _, name := range certname.Of(&x509.Certificate{}) {
+	for _, name := range certname.Of(&x509.Certificate{DNSNames: []string{""}, RawSubject: []byte{0x30, 0}}) {
 		if (certname.Name{}).Matches(name) || (certname.Name{}).Matches(certname.Name{}) {
 			t.Errorf("the zero value matches %q", name)
 		}
