@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -215,24 +216,16 @@ func TestTooManyConnectionsAreClosedUnheard(t *testing.T) {
 	t.Parallel()
 
 	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) {
-		config.Listen.MaxConnections, config.Listen.MaxConnectionsPerAddress = 4, 2
+		config.Listen.MaxConnections, config.Listen.MaxConnectionsPerAddress = 3, 2
 	})
 	n.waitUntilServing(t)
 
-	first, second := net.IPv4(127, 0, 0, 2), net.IPv4(127, 0, 0, 3)
-	check := func(ip net.IP) error {
-		_, err := healthv1.NewHealthClient(n.from(t, ip, rawer)).Check(t.Context(), &healthv1.HealthCheckRequest{})
-
-		return err
-	}
-
-	for _, ip := range []net.IP{first, first, second, second} {
-		if err := check(ip); err != nil {
+	enter := func(ip net.IP) {
+		if _, err := healthv1.NewHealthClient(n.from(t, ip, rawer)).Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-
-	for _, ip := range []net.IP{first, net.IPv4(127, 0, 0, 4)} {
+	isClosed := func(ip net.IP, reason string) {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(t.Context(), "tcp", n.address)
 		if err != nil {
 			t.Fatal(err)
@@ -240,5 +233,17 @@ func TestTooManyConnectionsAreClosedUnheard(t *testing.T) {
 
 		_, _ = io.ReadAll(conn) // until it is closed, which is at once
 		_ = conn.Close()
+
+		if got := testutil.ToFloat64(counter(t, n, reason)); got != 1 {
+			t.Errorf("%v were counted as %s", got, reason)
+		}
 	}
+
+	first, second, third := net.IPv4(127, 0, 0, 2), net.IPv4(127, 0, 0, 3), net.IPv4(127, 0, 0, 4)
+
+	enter(first)
+	enter(first)
+	isClosed(first, "connections_per_address")
+	enter(second)
+	isClosed(third, "connections")
 }

@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"errors"
 	"net"
+	"os"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestAnIPv6NetworkCountsAsOneAddress(t *testing.T) {
@@ -127,4 +131,18 @@ func TestTheOldestThatHasNotArrivedMakesWay(t *testing.T) {
 	if got := g.addresses[network(pipe{}.RemoteAddr())].conns; got != 2 || len(g.conns) != 2 || len(g.inside()) != 0 {
 		t.Errorf("%d connections are counted, want the 2 that are open", got)
 	}
+}
+
+func TestAConnectionThatTakesNothingIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(nil, ListenConfig{MaxConnections: 1, MaxConnectionsPerAddress: 1, SendTimeout: time.Second}, func(string) {})
+		conn, _ := knockFrom(t, g, 1)
+		began := time.Now()
+
+		if _, err := conn.Write([]byte("hello?")); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
 }
