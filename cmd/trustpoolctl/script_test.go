@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"path/filepath"
 	"testing"
@@ -31,10 +32,17 @@ func TestMain(m *testing.M) {
 //	akname FILE RECORD          a refuse list of the record's AK
 //	otherek FILE RECORD         the record with another EK
 //	akpem FILE REQUEST          the key of a request for a certificate
+//
+// and those of serverCommands:
+//
+//	server start|stop      a real attestation server, which trustpoolctl then asks as an administrator; ROLE.token is a token of each role
+//	approve SET POOL FILE  puts a known-good file in force
+//	settings FILE URL CA   writes a file that says where the server is, and that the token lies beside it
 func TestScripts(t *testing.T) {
 	t.Parallel()
 
 	commands := recordCommands()
+	maps.Copy(commands, serverCommands())
 	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
 		"biglog":    makeBigLog,
 		"certify":   certifyAK,
@@ -52,8 +60,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // or the race detector sleeps for a second at the end of each command
 			n := &node{dir: env.WorkDir}
 			env.Values[nodeKey{}] = n
+			s := &attestation{}
+			env.Values[attestationKey{}] = s
 			env.Defer(func() {
-				if err := n.close(); err != nil {
+				if err := errors.Join(s.close(), n.close()); err != nil {
 					t.Error(err)
 				}
 			})

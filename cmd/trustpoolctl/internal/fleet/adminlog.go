@@ -22,7 +22,7 @@ func newAdminLog(out *console.Output) *cobra.Command {
 		Short: "Show what administrators did, or check that the log is whole",
 		Long: `admin-log lists what administrators did to the server's nodes, pools, known-good sets, keys and tokens. Each entry is bound to the one before by a hash: --check has the
 server follow the chain, and ends with exit code 4 if it is broken. That the end was cut off shows only to whoever has noted a later number and hash: keep
-what --check prints somewhere else.
+what --check prints somewhere else. Of long details the table shows the beginning, --json the whole.
 
 It takes the role admin.
 
@@ -53,9 +53,18 @@ func adminLogText(p *console.Page, entries []api.AdminEntry) {
 	rows := make([][]console.Cell, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		rows = append(rows, console.Cells(strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339), e.By, e.Action, e.Subject, string(e.Detail)))
+		rows = append(rows, console.Cells(strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339), e.By, e.Action, e.Subject, short(string(e.Detail))))
 	}
 	p.Table([]string{"NUMBER", "AT", "BY", "ACTION", "SUBJECT", "DETAIL"}, rows)
+}
+
+// short cuts what would break a table; --json has the whole.
+func short(text string) string {
+	const most = 100
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return text
 }
 
 func (a asker) checkAdminLog(ctx context.Context, server *api.Client) error {

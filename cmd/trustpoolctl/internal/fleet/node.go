@@ -17,7 +17,7 @@ func newNode(out *console.Output) *cobra.Command {
 
 A node is known by its name and its aliases, each of which belongs to one node. The server enrols it as soon as it reaches its agent, if its endorsement
 key is the one that was said of it (--ek-name, or --ek-serial and --ek-issuer), and challenges it from then on.`)
-	cmd.AddCommand(newNodeAdd(a), newNodeImport(a), newNodeSet(a), newNodeList(a), newNodeShow(a), newNodeHistory(a), newNodeAttest(a))
+	cmd.AddCommand(newNodeAdd(a), newNodeImport(a), newNodeSet(a), newNodeList(a), newNodeShow(a), newNodeHistory(a), newNodeEvidence(a), newNodeAttest(a))
 	cmd.AddCommand(newNodeHold(a), newNodeRelease(a), newNodeReenroll(a), newNodeRemove(a))
 	return cmd
 }

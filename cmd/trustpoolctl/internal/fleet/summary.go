@@ -56,7 +56,7 @@ func (v *summaryView) text(p *console.Page) {
 	p.Table([]string{"POOL", "TRUSTED", "UNTRUSTED", "UNKNOWN"}, append(rows, countRow(p, "all", v.Total)))
 	p.Line("")
 	if v.OpenAlarms > 0 {
-		p.Line("%s", p.Bad(strconv.Itoa(v.OpenAlarms)+" alarms that nobody acknowledged: see trustpoolctl alarm list"))
+		p.Line("%s", p.Bad("Alarms that nobody acknowledged: "+strconv.Itoa(v.OpenAlarms)+", see trustpoolctl alarm list"))
 	}
 	p.Line("You are %s there, with the role %s.", console.Printable(v.Caller.Name), console.Printable(v.Caller.Role))
 }

@@ -52,7 +52,7 @@ func trustCell(p *console.Page, trust api.Trust) console.Cell {
 func advice(reason string) string {
 	switch reason {
 	case "unknown_host":
-		return "No node has this name or alias. If one should have it: trustpoolctl node set NODE --add-alias NAME."
+		return "If one should have it: trustpoolctl node set NODE --add-alias NAME."
 	case "pcr_mismatch":
 		return "If this is meant to run there, declare it known good: trustpoolctl knowngood --help. If not, somebody changed what the host boots."
 	case "no_launch":
