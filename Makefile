@@ -17,7 +17,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench pictures man package package-test vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench bench-server pictures man package package-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ fuzz: need-go ## Runs every fuzz function in turn, each for DURATION (60s).
 
 bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
 	@$(PART) bench .ci/bench $(BENCH)
+
+bench-server: need-go ## Measures the attestation server with 200 simulated nodes, 10,000 in software, and 100,000 in its database; five minutes.
+	@$(PART) bench-server .ci/bench-server
 
 pictures: need-go ## Writes the figures of build/bench.json into docs/performance.md, and draws its pictures.
 	go run ./cmd/internal/bench -pictures docs/bench -page docs/performance.md
