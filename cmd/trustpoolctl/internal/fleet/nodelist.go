@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,8 +18,9 @@ import (
 
 // nodeList are the nodes of a file. The server judges them; it counts entries, people count lines.
 type nodeList struct {
-	// lines are where the entries begin, counted from 1.
+	// lines are where the entries begin, counted from 1; named has them by the entry's name in small letters.
 	lines []int
+	named map[string]int
 	// nodes are those of a JSON file; csv is the file, if it is CSV.
 	nodes []api.NodeSpec
 	csv   []byte
@@ -26,26 +28,33 @@ type nodeList struct {
 
 // parseCSV finds the entries of a CSV file (RFC 4180). What is in them the server reads.
 func parseCSV(raw []byte) (*nodeList, error) {
-	list := &nodeList{csv: raw}
+	list := &nodeList{csv: raw, named: make(map[string]int)}
 	reader := csv.NewReader(bytes.NewReader(raw))
 	reader.Comment = '#'
+	column := -1 // of the names
 	for first := true; ; first = false {
-		_, err := reader.Read()
+		row, err := reader.Read()
 		if errors.Is(err, io.EOF) {
 			return list, nil
 		}
 		if err != nil {
 			return nil, err // which names the line
 		}
-		if line, _ := reader.FieldPos(0); !first {
-			list.lines = append(list.lines, line)
+		if first {
+			column = slices.Index(row, "name")
+			continue
+		}
+		line, _ := reader.FieldPos(0)
+		list.lines = append(list.lines, line)
+		if column >= 0 {
+			list.named[strings.ToLower(strings.TrimSpace(row[column]))] = line
 		}
 	}
 }
 
 // parseJSON reads a list of nodes, or an object that has one.
 func parseJSON(raw []byte) (*nodeList, error) {
-	list := &nodeList{nodes: []api.NodeSpec{}}
+	list := &nodeList{nodes: []api.NodeSpec{}, named: make(map[string]int)}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
 	if err := openList(decoder); err != nil {
@@ -60,6 +69,7 @@ func parseJSON(raw []byte) (*nodeList, error) {
 		}
 		list.nodes = append(list.nodes, spec)
 		list.lines = append(list.lines, lineAt(raw, begin))
+		list.named[strings.ToLower(spec.Name)] = lineAt(raw, begin)
 	}
 	for _, token := range []json.Delim{']', '}'} {
 		if got, err := decoder.Token(); errors.Is(err, io.EOF) && token == '}' {
@@ -98,26 +108,26 @@ func lineAt(raw []byte, offset int) int { return 1 + bytes.Count(raw[:offset], [
 // explain turns the server's count of entries into lines, one for each problem.
 func (l *nodeList) explain(path string, err error) error {
 	problem, ok := errors.AsType[*api.Problem](err)
-	if !ok || len(problem.Errors) == 0 {
+	if !ok || api.StatusOf(err)/100 != 4 {
 		return err
 	}
 	mended := *problem
-	mended.Errors = nil
-	var text strings.Builder
-	fmt.Fprintf(&text, "no node of %s was added:", path)
+	mended.Detail, mended.Errors = l.atLine(problem.Detail), nil
+	var lines []string
 	for _, e := range problem.Errors {
-		e.Location, e.Message = l.atLine(e.Location), l.atLine(e.Message)
+		e.Location, e.Message = l.atLine(e.Location), strings.TrimPrefix(l.atLine(e.Message), "reading the list of nodes: ")
 		mended.Errors = append(mended.Errors, e)
-		for i, part := range strings.Split(strings.TrimPrefix(e.Message, "reading the list of nodes: "), "; line ") {
-			if i > 0 {
-				part = "line " + part
-			} else if e.Location != "body" && e.Location != "" {
-				part = e.Location + ": " + part
-			}
-			text.WriteString("\n" + part)
+		if where := strings.TrimSuffix(strings.TrimPrefix(e.Location, "body"), ": "); where != "" {
+			lines = append(lines, where+": "+e.Message)
+		} else {
+			lines = append(lines, strings.ReplaceAll(e.Message, "; line ", "\nline "))
 		}
 	}
-	return console.WithHint(listError{text.String(), &mended}, "Mend these lines and import the file again: all of its nodes are added, or none.")
+	if len(lines) == 0 {
+		return &mended
+	}
+	text := fmt.Sprintf("no node of %s was added:\n%s", path, strings.Join(lines, "\n"))
+	return console.WithHint(listError{text, &mended}, "Mend these lines and import the file again: all of its nodes are added, or none.")
 }
 
 // listError tells a problem by lines.
@@ -129,20 +139,28 @@ type listError struct {
 func (e listError) Error() string { return e.text }
 func (e listError) Unwrap() error { return e.problem }
 
-// entryNumber is how the server names an entry: of a CSV file in words, of JSON by its place.
-func entryNumber() *regexp.Regexp { return regexp.MustCompile(`body\.nodes\[(\d+)\]\.?|entry (\d+) `) }
+// entryName is how the server names an entry: by its number in words, of JSON by its place, and where the database refuses it, by its name.
+func entryName() *regexp.Regexp {
+	return regexp.MustCompile(`body\.nodes\[(\d+)\]\.?|entry (\d+) |adding the node (\S+): `)
+}
 
 // atLine replaces what names an entry by its line.
 func (l *nodeList) atLine(text string) string {
-	pattern := entryNumber()
+	pattern := entryName()
 	return pattern.ReplaceAllStringFunc(text, func(found string) string {
 		match := pattern.FindStringSubmatch(found)
+		if line, known := l.named[match[3]]; known && match[3] != "" {
+			return fmt.Sprintf("line %d (%s): ", line, match[3])
+		}
 		index, err := strconv.Atoi(match[1] + match[2])
 		if match[2] != "" {
 			index-- // words count from 1
 		}
 		if err != nil || index < 0 || index >= len(l.lines) {
 			return found
+		}
+		if match[1] != "" {
+			return fmt.Sprintf("line %d: ", l.lines[index])
 		}
 		return fmt.Sprintf("line %d ", l.lines[index])
 	})

@@ -61,7 +61,7 @@ func TestAListThatIsWrongInItselfSaysWhere(t *testing.T) {
 func TestWhatTheServerRefusesOfAListIsToldByLine(t *testing.T) {
 	t.Parallel()
 
-	list := &nodeList{lines: []int{2, 5}}
+	list := &nodeList{lines: []int{2, 5}, named: map[string]int{"b.example": 5}}
 	for name, test := range map[string]struct {
 		problem *api.Problem
 		want    string
@@ -72,7 +72,11 @@ func TestWhatTheServerRefusesOfAListIsToldByLine(t *testing.T) {
 		},
 		"JSON": {
 			&api.Problem{Status: 422, Errors: []api.FieldError{{Location: "body.nodes[1].address", Message: `"b" is no address, write host:port`}, {Location: "body.nodes[7].pool", Message: "is missing"}}},
-			"no node of nodes was added:\nline 5 address: \"b\" is no address, write host:port\nbody.nodes[7].pool: is missing",
+			"no node of nodes was added:\nline 5: address: \"b\" is no address, write host:port\n.nodes[7].pool: is missing",
+		},
+		"what the database refuses": {
+			&api.Problem{Status: 422, Errors: []api.FieldError{{Location: "body", Message: "adding the node b.example: the pool silver: there is none of this name"}}},
+			"no node of nodes was added:\nline 5 (b.example): the pool silver: there is none of this name",
 		},
 	} {
 		err := list.explain("nodes", test.problem)
