@@ -18,7 +18,7 @@ type metrics struct {
 	away      *prometheus.CounterVec
 }
 
-func newMetrics(registerer prometheus.Registerer, s *store.Store) *metrics {
+func newMetrics(registerer prometheus.Registerer, s *store.Store, ready func() error) *metrics {
 	m := &metrics{
 		pollHosts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "trustpool_server_pollhosts_requests_total",
@@ -37,7 +37,15 @@ func newMetrics(registerer prometheus.Registerer, s *store.Store) *metrics {
 	registerer.MustRegister(m.pollHosts, m.away, newStatsCollector(s), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "trustpool_server_start_time_seconds",
 		Help: "When the server was started, in Unix time.",
-	}, func() float64 { return started }))
+	}, func() float64 { return started }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trustpool_server_ready",
+		Help: "1 if callers can be answered now, else 0.",
+	}, func() float64 {
+		if ready() != nil {
+			return 0
+		}
+		return 1
+	}))
 	return m
 }
 

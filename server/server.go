@@ -66,7 +66,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.store, err = store.Open(ctx, config.Database); err != nil {
 		return nil, errors.Join(err, s.lock.release())
 	}
-	s.metrics = newMetrics(deps.Registerer, s.store)
+	s.metrics = newMetrics(deps.Registerer, s.store, s.Ready)
 	s.newSchedule()
 	if s.handler, err = s.newHandler(); err != nil {
 		return nil, errors.Join(err, s.Close())

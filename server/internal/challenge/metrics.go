@@ -26,6 +26,9 @@ func newMetrics(registerer prometheus.Registerer, s *store.Store) *metrics {
 			Help: "How often answers of nodes could not be stored, so that verdicts were not renewed.",
 		}),
 	}
+	for _, outcome := range []string{"trusted", "untrusted", "unknown", "unanswered"} {
+		m.duration.WithLabelValues(outcome) // what has never happened is there as 0
+	}
 	registerer.MustRegister(m.duration, m.storeFailures, newNodeCollector(s))
 	return m
 }

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	rulesFile = "../../packaging/prometheus/trustpool-server.rules.yml"
+	rulesTest = "../../packaging/prometheus/trustpool-server.test.yml"
+	serverDoc = "../../docs/server.md"
+	// golden is the page of metrics with the names and labels, and without the values that are never the same.
+	golden = "testdata/metrics.golden"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestTheMetricsPageIsTheGoldenOne(t *testing.T) {
+	t.Parallel()
+
+	x := newSite(t, 1, time.Hour) // one challenge, and no other
+	admin := x.withAdmin(t)
+	x.start(t)
+	x.furnish(t)
+	x.waitUntil(t, "the node is trusted", func(ctx context.Context) bool {
+		host, err := x.client.Host(ctx, x.nodes[0].name)
+		return err == nil && host.TrustedAt(time.Now())
+	})
+	page := get(t, "http://"+admin+"/metrics")
+	promtool(t, strings.NewReader(page), "check", "metrics")
+	got := normal(page)
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(read(t, golden), got); diff != "" {
+		t.Errorf("the metrics changed (-golden +page); if they should: go test ./cmd/trustpool-server -run %s -update\n%s", t.Name(), diff)
+	}
+
+	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ok\n"} {
+		if got := get(t, "http://"+admin+path); got != want {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}
+
+// withAdmin gives the server an admin listener, and returns its address.
+func (x *site) withAdmin(t *testing.T) string {
+	t.Helper()
+
+	path, address := filepath.Join(x.dir, "server.yaml"), freeAddress(t)
+	text := strings.Replace(read(t, path), `admin: {address: ""}`, fmt.Sprintf("admin: {address: %q}", address), 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }() // read to its end
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// normal leaves the server's own metrics of a page, with values that do not depend on when, where and how fast it ran, and of how often it was asked one route.
+func normal(page string) string {
+	var b strings.Builder
+	varying := regexp.MustCompile(`_(bucket|sum|count)[{ ]|_timestamp_seconds|start_time_seconds|_size_bytes|_requests_total|_lag_seconds|_due_nodes|_asking_nodes`)
+	labels := regexp.MustCompile(`(version)="[^"]*"`)
+	for line := range strings.Lines(page) {
+		name := strings.TrimPrefix(strings.TrimPrefix(line, "# HELP "), "# TYPE ")
+		route := strings.Contains(line, `route="`) && !strings.Contains(line, `route="GET /v1/caller"`)
+		if !strings.HasPrefix(name, "trustpool_server_") || route {
+			continue
+		}
+		line = labels.ReplaceAllString(line, `$1="any"`)
+		if i := strings.LastIndex(line, " "); !strings.HasPrefix(line, "#") && varying.MatchString(line) {
+			line = line[:i] + " 1\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// promtool runs Prometheus' own tool, which has to find nothing wrong.
+func promtool(t *testing.T, input io.Reader, args ...string) {
+	t.Helper()
+
+	path, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Fatal("promtool is missing: apt-get install prometheus (Fedora: golang-github-prometheus)")
+	}
+	command := exec.Command(path, args...)
+	command.Stdin = input
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Errorf("promtool %v: %v\n%s", args, err, out)
+	}
+}
+
+// goldenNames returns the names of the metrics, with their types.
+func goldenNames(t *testing.T) map[string]string {
+	t.Helper()
+
+	names := map[string]string{}
+	for _, match := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(read(t, golden), -1) {
+		names[match[1]] = match[2]
+	}
+	return names
+}
+
+// onlyKnown fails for each metric in a text that is not on the golden page.
+func onlyKnown(t *testing.T, path string) {
+	t.Helper()
+
+	names := goldenNames(t)
+	for _, name := range regexp.MustCompile(`\btrustpool_server_[a-z_]+`).FindAllString(read(t, path), -1) {
+		plain := name
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			plain = strings.TrimSuffix(plain, suffix)
+		}
+		if names[name] == "" && names[plain] == "" {
+			t.Errorf("%s names %s, which is not on the golden page", path, name)
+		}
+	}
+}
+
+func TestTheAlertsDoWhatTheirTestsSay(t *testing.T) {
+	t.Parallel()
+
+	onlyKnown(t, rulesFile)
+	promtool(t, nil, "check", "rules", rulesFile)
+	promtool(t, nil, "test", "rules", rulesTest)
+	for _, alert := range alerts(t) {
+		if !strings.Contains(read(t, rulesTest), fmt.Sprintf("alertname=%q", alert)) {
+			t.Errorf("no test lets %s fire", alert)
+		}
+	}
+}
+
+// alerts returns the names of all alerts.
+func alerts(t *testing.T) []string {
+	t.Helper()
+
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert string `yaml:"alert"`
+			} `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, rulesFile)), &file); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, rule := range file.Groups[0].Rules {
+		names = append(names, rule.Alert)
+	}
+	return names
+}
+
+func TestABrokenAlertFailsItsTest(t *testing.T) {
+	t.Parallel()
+
+	rules := read(t, rulesFile)
+	for name, change := range map[string][2]string{
+		"one that never fires":       {"trustpool_server_alarms_open > 0", "trustpool_server_alarms_open > 1"},
+		"one that fires too early":   {"trustpool_server_ready == 0\n        for: 5m", "trustpool_server_ready == 0\n        for: 1m"},
+		"one that fires for nothing": {`{code=~"5.."}`, `{code!="200"}`},
+	} {
+		broken := strings.Replace(rules, change[0], change[1], 1)
+		if broken == rules {
+			t.Fatalf("%q is not in the rules", change[0])
+		}
+		dir := t.TempDir()
+		for file, content := range map[string]string{filepath.Base(rulesFile): broken, "test.yml": read(t, rulesTest)} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := exec.Command("promtool", "test", "rules", filepath.Join(dir, "test.yml")).CombinedOutput(); err == nil {
+			t.Errorf("%s: its test passes: %s", name, out)
+		}
+	}
+}
+
+func TestThePageListsEveryMetricAndAlert(t *testing.T) {
+	t.Parallel()
+
+	doc := read(t, serverDoc)
+	onlyKnown(t, serverDoc)
+	names := goldenNames(t)
+	if len(names) < 20 {
+		t.Errorf("only %d metrics found", len(names))
+	}
+	for name, kind := range names {
+		if !regexp.MustCompile("(?m)^\\| `" + name + "` \\| " + kind + " \\| .+ \\|$").MatchString(doc) {
+			t.Errorf("%s has no line for %s, a %s", serverDoc, name, kind)
+		}
+	}
+	all := alerts(t)
+	slices.Sort(all)
+	for _, alert := range all {
+		if !strings.Contains(doc, "`"+alert+"`") {
+			t.Errorf("%s does not name the alert %s", serverDoc, alert)
+		}
+	}
+}
