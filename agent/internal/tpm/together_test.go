@@ -329,6 +329,39 @@ func TestWhoHangsUpTooLateLeavesADeadLeaf(t *testing.T) {
 	})
 }
 
+func TestNobodyWaitsForWhoHungUp(t *testing.T) {
+	t.Parallel()
+
+	slowTPM(t, func(t *testing.T, s *slow) {
+		ctx, hangUp := context.WithCancel(t.Context())
+
+		s.busy(t)
+		s.goAsk(t.Context(), "b", func(_ *tpm.Share, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		s.goAsk(ctx, "a", func(_ *tpm.Share, err error) {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("who hung up got %v", err)
+			}
+		})
+		<-time.After(quoteTime * 3 / 2)
+		hangUp()
+		s.group.Wait()
+
+		began := time.Now()
+		if _, err := s.ask(t.Context(), "b"); err != nil {
+			t.Error(err)
+		}
+
+		if took := time.Since(began); took != quoteTime {
+			t.Errorf("who stayed got the next quote after %v", took)
+		}
+	})
+}
+
 func TestWhenAllHangUpTheTurnIsForOthers(t *testing.T) {
 	t.Parallel()
 
