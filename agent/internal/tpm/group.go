@@ -13,9 +13,11 @@ const (
 	maxMembers = 4 * aggregate.MaxLeaves
 	// maxGroups is how many groups are remembered in which nobody waits.
 	maxGroups = 64
-	// lingerPart of a quote time is how long a group waits at most for those to come back who were answered just now. Without it a crowd splits: the first to come back gets a
-	// quote of its own, all others wait for the next one.
-	lingerPart = 20
+	// After a quote, a group waits a lingerPart of a quote time for those to come back who were answered. Without it a crowd splits: the first to come back gets a quote of its own, all
+	// others wait for the next one. It goes on for a lingerStep at a time while that pays, for a lingerMost in all.
+	lingerPart, lingerStep, lingerMost = 20, 50, 5
+	// mostMissing is how many times as many as wait are most.
+	mostMissing = 4
 	// leastLinger is the shortest time that it makes sense to set a timer for.
 	leastLinger = 100 * time.Microsecond
 )
@@ -32,10 +34,12 @@ type group struct {
 	// leader is the member who was woken to make the quote; nil if there is none. underWay: the quote is being made.
 	leader   *member
 	underWay bool
-	// crowd is how many were around at the last quote. Until lingers ends, the group waits for as many.
-	crowd   int
-	lingers time.Time
-	timer   *time.Timer
+	// crowd is how many were around at the last quote. From answered until lingers, the group waits for as many; back is how many were there when that was decided, at looked.
+	crowd             int
+	answered, lingers time.Time
+	back              int
+	looked            time.Time
+	timer             *time.Timer
 }
 
 // member is one call that waits in a group.
@@ -261,7 +265,35 @@ func (g *group) linger(q *queue, now time.Time, batch []*member, wake func()) {
 		return
 	}
 
-	g.lingers = now.Add(long)
+	g.answered = now
+	g.waitFor(now, long, wake)
+}
+
+// lingerOn is called when the time to wait for others is over, and goes on waiting if that pays: whoever came meanwhile saved a quote time, those who wait lost what it took. While most
+// are missing still, that is what they may save.
+func (g *group) lingerOn(q *queue, now time.Time, wake func()) {
+	if g.timer == nil || now.Before(g.lingers) {
+		return // nobody is waited for, or until later
+	}
+
+	quote := q.quoteTime()
+	saved, lost := quote*time.Duration(len(g.members)-g.back), now.Sub(g.looked)*time.Duration(len(g.members))
+	mostAreMissing := g.crowd-len(g.members) >= mostMissing*len(g.members)
+	step := quote / lingerStep
+
+	if (mostAreMissing || saved >= lost) && now.Add(step).Sub(g.answered) <= quote/lingerMost {
+		g.waitFor(now, step, wake)
+
+		return
+	}
+
+	g.timer = nil
+	q.grant(now)
+}
+
+// waitFor has the group wait for others.
+func (g *group) waitFor(now time.Time, long time.Duration, wake func()) {
+	g.back, g.looked, g.lingers = len(g.members), now, now.Add(long)
 	g.timer = time.AfterFunc(long, wake)
 
 	for _, place := range g.tickets {

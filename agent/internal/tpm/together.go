@@ -112,7 +112,7 @@ func (t *TPM) lead(g *group, request Together) {
 	defer func() {
 		t.queued(func(q *queue) {
 			now := time.Now()
-			g.linger(q, now, batch, func() { t.queued(func(q *queue) { q.grant(time.Now()) }) })
+			g.linger(q, now, batch, func() { t.lingerOn(g) })
 			q.end(now, err == nil)
 
 			for i, m := range batch {
@@ -125,6 +125,11 @@ func (t *TPM) lead(g *group, request Together) {
 	t.options.OnBatch(len(batch))
 
 	share.Tree, share.Quote, err = t.quoteAll(batch, request)
+}
+
+// lingerOn looks whether a group waits on for those who were answered.
+func (t *TPM) lingerOn(g *group) {
+	t.queued(func(q *queue) { g.lingerOn(q, time.Now(), func() { t.lingerOn(g) }) })
 }
 
 // quoteAll makes the quote; the caller has the turn.

@@ -170,6 +170,72 @@ func TestACrowdCostsWhatOneCallerCosts(t *testing.T) {
 	}
 }
 
+// TestACrowdIsWaitedForAsLongAsItPays has callers who come back one after the other, the first and the last after the times that are told.
+func TestACrowdIsWaitedForAsLongAsItPays(t *testing.T) {
+	t.Parallel()
+
+	const (
+		rounds = 10
+		step   = quoteTime / 50 // what it waits on for at a time
+	)
+
+	for name, test := range map[string]struct {
+		callers     int
+		first, last time.Duration
+		// quotes is how many there may be, longest and two steps are how long the TPM may rest between two of them.
+		quotes  int
+		longest time.Duration
+	}{
+		"many who are back within a tenth of a quote":        {256, 0, quoteTime / 10, rounds + 1, quoteTime / 10},
+		"many who are back within a seventh":                 {256, 0, quoteTime / 7, rounds + 1, quoteTime / 7},
+		"many of whom the first takes as long as that":       {256, quoteTime / 10, quoteTime / 7, rounds + 1, quoteTime / 7},
+		"few, the last of them late":                         {4, 0, quoteTime / 2, 3 * rounds, quoteTime / 20},
+		"many who take longer than it pays to wait for them": {256, 0, quoteTime, 3 * rounds, quoteTime/5 - 2*step},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			slowTPM(t, func(t *testing.T, s *slow) {
+				var (
+					quotes  int
+					ended   time.Time
+					longest time.Duration
+				)
+
+				s.device.on(func(tpm2.TPMCC) ([]byte, error) {
+					if quotes++; !ended.IsZero() {
+						longest = max(longest, time.Since(ended))
+					}
+
+					<-time.After(quoteTime)
+
+					ended = time.Now()
+
+					return nil, nil
+				})
+
+				for i := range test.callers {
+					s.group.Go(func() {
+						for range rounds {
+							if _, err := s.ask(t.Context(), fmt.Sprint("caller ", i)); err != nil {
+								t.Error(err)
+							}
+
+							<-time.After(test.first + (test.last-test.first)*time.Duration(i)/time.Duration(test.callers-1))
+						}
+					})
+				}
+
+				s.group.Wait()
+
+				if quotes > test.quotes || longest > test.longest+2*step {
+					t.Errorf("%d quotes of %v, with pauses of up to %v", quotes, s.batches, longest)
+				}
+			})
+		})
+	}
+}
+
 // TestACrowdThatIsBackWaitsForNobody has callers who come back at once.
 func TestACrowdThatIsBackWaitsForNobody(t *testing.T) {
 	t.Parallel()
