@@ -32,6 +32,12 @@ func (r relay) Quote(ctx context.Context, request *agentv1.QuoteRequest) (*agent
 // serveRelay runs it behind a certificate of the node's own CA and name, as a proxy that ends TLS would have, and returns its address.
 func (n realNode) serveRelay(t *testing.T, change func(*agentv1.QuoteRequest)) string {
 	t.Helper()
+	return n.serveRelayAs(t, pki.Leaf{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true}, change)
+}
+
+// serveRelayAs runs it behind another certificate of that CA.
+func (n realNode) serveRelayAs(t *testing.T, leaf pki.Leaf, change func(*agentv1.QuoteRequest)) string {
+	t.Helper()
 
 	conn, err := grpc.NewClient(n.address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: n.ca.Pool(), Certificates: []tls.Certificate{issue(t, n.ca, pki.Leaf{DNSNames: []string{caller}, Client: true})},
@@ -42,7 +48,7 @@ func (n realNode) serveRelay(t *testing.T, change func(*agentv1.QuoteRequest)) s
 	t.Cleanup(func() { _ = conn.Close() })
 
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{issue(t, n.ca, pki.Leaf{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true})},
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{issue(t, n.ca, leaf)},
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: n.ca.Pool(),
 	})))
 	agentv1.RegisterQuoteServiceServer(server, relay{good: agentv1.NewQuoteServiceClient(conn), change: change})
@@ -125,6 +131,22 @@ func TestARelayedQuoteIsRefused(t *testing.T) {
 	bare := node.dial(t, node.serveRelay(t, func(r *agentv1.QuoteRequest) { r.BindMode = agentv1.BindMode_BIND_MODE_RAW }))
 	_, result = challenge(t, bare, policy, false)
 	wantOnlyNonceRefused(t, result, "the bare nonce was signed where a bound quote was asked for")
+}
+
+// TestACallersCertificateIsNoNodes has the relay show a certificate that is for clients only, though of the node's own CA and name.
+func TestACallersCertificateIsNoNodes(t *testing.T) {
+	t.Parallel()
+
+	node := startNode(t)
+	address := node.serveRelayAs(t, pki.Leaf{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Client: true}, func(*agentv1.QuoteRequest) { t.Error("it was asked") })
+
+	nonce, err := client.NewNonce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.dial(t, address).Quote(t.Context(), client.QuoteOptions{Nonce: nonce}); err == nil || !strings.Contains(err.Error(), "incompatible key usage") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestARawQuoteIsNoBoundOne(t *testing.T) {
