@@ -59,9 +59,9 @@ func answerTo(reason agentv1.ErrorReason) answer {
 		agentv1.ErrorReason_ERROR_REASON_TPM_FAILED:            {codes.Internal, "the TPM refused the command: the node's operator finds the reason in the agent's log", 0},
 	}
 
-	if reason < 0 || int(reason) >= len(answers) || answers[reason].message == "" {
-		reason = agentv1.ErrorReason_ERROR_REASON_TPM_FAILED
+	if i := int(reason); i >= 0 && i < len(answers) && answers[i].message != "" {
+		return answers[i]
 	}
 
-	return answers[reason]
+	return answers[agentv1.ErrorReason_ERROR_REASON_TPM_FAILED]
 }
