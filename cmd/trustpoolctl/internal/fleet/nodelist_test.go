@@ -41,7 +41,7 @@ func TestAListThatIsWrongInItselfSaysWhere(t *testing.T) {
 	t.Parallel()
 
 	for text, want := range map[string]string{
-		"[\n{\"name\": \"a\", \"adress\": \"a:1\"}]": `line 2: entry 1: json: unknown field "adress"`,
+		"[\n{\"name\": \"a\", \"addr\": \"a:1\"}]": `line 2: entry 1: json: unknown field "addr"`,
 		"{\"hosts\": []}":           "line 1: this is no list of nodes",
 		"[\n{\"name\": \"a\"}\n":    "the list of nodes does not end as it began",
 		"[{\"name\": \"a\"}] []":    "the list of nodes does not end as it began",
