@@ -9,6 +9,7 @@ import (
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/fleet"
+	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/sets"
 )
 
 // newRoot builds the command tree. The output has its flags once the tree has been executed.
@@ -45,7 +46,7 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON")
 	addGroup(root, "nodes", "Of a node, or of evidence, without a server:",
 		newEnroll(out), newInstallCertificate(out), newRotate(out), newQuote(out), newVerify(out), newLearn(out), newEventLog(out))
-	addGroup(root, "server", "Of an attestation server:", fleet.Commands(out)...)
+	addGroup(root, "server", "Of an attestation server:", append(fleet.Commands(out), sets.New(out))...)
 
 	return root, out
 }
