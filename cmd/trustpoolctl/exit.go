@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -100,5 +99,9 @@ func tellJSON(stderr io.Writer, err error) {
 	if problem, ok := errors.AsType[*api.Problem](err); ok {
 		view.Status, view.Errors = problem.Status, problem.Errors
 	}
-	_ = json.NewEncoder(stderr).Encode(view)
+	text, err := console.JSON(view, "")
+	if err != nil {
+		text = `{"error": "an error that can't be told"}` + "\n"
+	}
+	_, _ = io.WriteString(stderr, text)
 }

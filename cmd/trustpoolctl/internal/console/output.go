@@ -2,7 +2,6 @@
 package console
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -49,11 +48,11 @@ func isTerminal(w io.Writer) bool {
 func (o *Output) Print(view any, text func(*Page)) error {
 	p := &Page{Colour: o.Colour}
 	if o.JSON {
-		encoder := json.NewEncoder(&p.Builder)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(view); err != nil {
+		text, err := JSON(view, "  ")
+		if err != nil {
 			return fmt.Errorf("printing: %w", err)
 		}
+		p.WriteString(text)
 	} else {
 		text(p)
 	}

@@ -42,12 +42,12 @@ func TestAListThatIsWrongInItselfSaysWhere(t *testing.T) {
 
 	for text, want := range map[string]string{
 		"[\n{\"name\": \"a\", \"addr\": \"a:1\"}]": `line 2: entry 1: json: unknown field "addr"`,
-		"{\"hosts\": []}":           "line 1: this is no list of nodes",
-		"[\n{\"name\": \"a\"}\n":    "the list of nodes does not end as it began",
-		"[{\"name\": \"a\"}] []":    "the list of nodes does not end as it began",
-		"\"a\"":                     "this is no list of nodes",
-		"":                          "EOF",
-		"[\n{\"name\": \"a\"},\n{]": "line 3: entry 2: ",
+		"{\"hosts\": []}":                          "line 1: this is no list of nodes",
+		"[\n{\"name\": \"a\"}\n":                   "the list of nodes does not end as it began",
+		"[{\"name\": \"a\"}] []":                   "the list of nodes does not end as it began",
+		"\"a\"":                                    "this is no list of nodes",
+		"":                                         "EOF",
+		"[\n{\"name\": \"a\"},\n{]":                "line 3: entry 2: ",
 	} {
 		if _, err := parseJSON([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", text, err, want)

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -53,8 +52,11 @@ type watcher struct {
 
 // watch ends with an error, unless there is a limit.
 func (w *watcher) watch(ctx context.Context, server *api.Client) error {
-	last, told := error(nil), 0
+	last, begun, told := error(nil), false, 0
 	for event, err := range server.Follow(ctx, w.since) {
+		if err != nil && !begun {
+			return err // there never was a connection that could have been lost
+		}
 		if err != nil {
 			last = err
 			if api.StatusOf(err)/100 != 4 && ctx.Err() == nil {
@@ -62,6 +64,7 @@ func (w *watcher) watch(ctx context.Context, server *api.Client) error {
 			}
 			continue
 		}
+		begun = true
 		if event.Kind != api.EventVerdict || !w.wants(&event.Change) {
 			continue
 		}
@@ -83,11 +86,11 @@ func (w *watcher) wants(c *api.Change) bool {
 func (w *watcher) tell(c *api.Change) error {
 	p := &console.Page{Colour: w.out.Colour}
 	if w.out.JSON {
-		raw, err := json.Marshal(c)
+		text, err := console.JSON(c, "")
 		if err != nil {
 			return fmt.Errorf("printing: %w", err)
 		}
-		p.Line("%s", raw)
+		p.WriteString(text)
 	} else {
 		rebooted := ""
 		if c.Rebooted {
