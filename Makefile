@@ -25,10 +25,11 @@ help: ## Lists these targets.
 build: need-go ## Builds the static binaries into build/.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$(STAMP) -ldflags '-s -w' -o build/ $(COMMANDS:%=./cmd/%)
 
-demo: need-go ## Shows the main job on a simulated node: one trusted launch and two that are refused.
+demo: need-go ## Shows the main job on a simulated node, one trusted launch and two that are refused; and an attestation server that notices such a reboot.
 	@.ci/packages swtpm
 	@$(MAKE) --no-print-directory build
 	@.ci/demo
+	@.ci/demo-server
 
 test: need-go ## Runs all the tests, with the race detector.
 	@$(PART) packages .ci/packages gcc swtpm tpm2-tools openssl promtool
