@@ -63,7 +63,8 @@ func (r *router) events(ctx context.Context, in *struct {
 		defer r.metrics.streams.Dec()
 		_, w := humago.Unwrap(hc)
 		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("X-Accel-Buffering", "no") // or nginx keeps events back
+		w.Header().Set("X-Accel-Buffering", "no")                                                       // or nginx keeps events back
+		defer func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) }() // for the end of the body
 		s := &stream{store: r.config.Store, writer: w, controller: http.NewResponseController(w), after: after}
 		if err := s.run(ctx, r.config.Done); err != nil && ctx.Err() == nil {
 			r.config.Logger.Warn("an event stream was dropped", "caller", access.From(ctx).Name, "error", err)

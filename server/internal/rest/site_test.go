@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +30,10 @@ type site struct {
 	*httptest.Server
 	dir    string // of the database
 	tokens map[access.Role]string
-	done   chan struct{}
+
+	handler http.Handler
+	done    chan struct{}
+	once    sync.Once
 }
 
 func newSite(t testing.TB) *site {
@@ -51,6 +55,18 @@ func newSite(t testing.TB) *site {
 
 // emptySite has a pool and a set, and no nodes.
 func emptySite(t testing.TB) *site {
+	t.Helper()
+	s := unserved(t)
+	s.Server = httptest.NewTLSServer(s.handler)
+	t.Cleanup(func() {
+		s.stop()
+		s.Server.Close()
+	})
+	return s
+}
+
+// unserved is an empty site that nobody can reach yet.
+func unserved(t testing.TB) *site {
 	t.Helper()
 	dir := t.TempDir()
 	db, err := store.Open(t.Context(), filepath.Join(dir, "trustpool.db"))
@@ -81,16 +97,17 @@ func emptySite(t testing.TB) *site {
 		s.tokens[role] = text
 	}
 
-	s.Server = httptest.NewTLSServer(handler)
+	s.handler = handler
 	t.Cleanup(func() {
-		close(s.done)
-		s.Server.Close()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return s
 }
+
+// stop has the server's streams end.
+func (s *site) stop() { s.once.Do(func() { close(s.done) }) }
 
 func (s *site) hurry(ctx context.Context, name string) error {
 	return s.Store.Hurry(ctx, name, time.Now())
