@@ -115,7 +115,7 @@ func (r *results) latencyBlock() string {
 		}
 
 		rows = append(rows, []string{
-			c.Case, c.Key, fmt.Sprintf("%.0f", c.DelayMS), commands, fmt.Sprintf("%.0f", c.P50), fmt.Sprintf("%.0f", c.P99), fmt.Sprintf("%.3g", c.Ratio),
+			c.Case, c.Key, fmt.Sprintf("%.0f", c.DelayMS), commands, fmt.Sprintf("%.0f", c.P50), fmt.Sprintf("%.0f", c.P99), fmt.Sprintf("%.4g", c.Ratio),
 		})
 	}
 
@@ -130,7 +130,7 @@ func (r *results) crowdBlock() string {
 	for _, c := range r.Crowds {
 		rows = append(rows, []string{
 			fmt.Sprint(c.Callers), c.Key, fmt.Sprintf("%.0f", c.DelayMS), number(c.Alone.PerSecond), orDash(c.Alone.P50), orDash(c.Alone.P99),
-			number(c.Together.PerSecond), orDash(c.Together.P50), orDash(c.Together.P99), fmt.Sprintf("%.3g", c.Ratio),
+			number(c.Together.PerSecond), orDash(c.Together.P50), orDash(c.Together.P99), fmt.Sprintf("%.4g", c.Ratio),
 			fmt.Sprintf("%.0f", c.Together.DaemonCPU), fmt.Sprintf("%.0f", c.Together.CallersCPU),
 		})
 	}
