@@ -31,13 +31,13 @@ func TestAKilledServerLosesNothing(t *testing.T) {
 
 	for round := range *kills {
 		load := w.load(t)
-		time.Sleep(time.Duration(round) * 331 * time.Millisecond % interval) // the moment is what is varied, nothing is waited for
+		<-time.After(time.Duration(round) * 331 * time.Millisecond % interval) // the moment is what is varied, nothing is waited for
 		x.kill()
 		load()
 
 		if round%2 == 1 { // killed again while it starts
 			x.start(t)
-			time.Sleep(time.Duration(round) * 23 * time.Millisecond)
+			<-time.After(time.Duration(round) * 23 * time.Millisecond)
 			x.kill()
 		}
 		if round%3 == 2 { // a node boots something else meanwhile

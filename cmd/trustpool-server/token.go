@@ -143,7 +143,7 @@ func checkOwner(dir string) error {
 		return nil
 	}
 	owner := userName(strconv.FormatUint(uint64(stat.Uid), 10))
-	return daemon.UsageError{Err: fmt.Errorf("%s belongs to the user %s, who has to run this: runuser -u %[2]s -- trustpool-server ...", dir, owner)}
+	return daemon.UsageError{Err: fmt.Errorf("%s belongs to the user %s, who has to run this; put \"runuser -u %[2]s --\" before the command", dir, owner)}
 }
 
 // userName is the name of a user, or its number if it has none.

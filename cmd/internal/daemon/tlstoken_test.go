@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,7 +42,10 @@ func serveTokens(t *testing.T, files daemon.TLSFiles) (*daemon.TLS, string) {
 	go func() { done <- server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() {
 		_ = server.Close()
-		<-done
+
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 
 	return loaded, "https://" + listener.Addr().String()
