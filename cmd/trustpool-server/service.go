@@ -81,6 +81,9 @@ func (s service) run(ctx context.Context) error {
 
 	// The database first: it says whether another server runs, and until its tables are up to date nobody is to be let in.
 	attestation, err := server.New(ctx, s.config, deps)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil // told to stop before it began
+	}
 	if err != nil {
 		return err
 	}
