@@ -206,6 +206,38 @@ func TestAChangeThatCanNotBeIsAnError(t *testing.T) {
 	}
 }
 
+func TestADryRunJudgesAllPagesOfNodesAndListsEachOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const more = 520 // a page has 500
+	for i := range more {
+		w.add(t, "xen", fmt.Sprintf("n%03d.example", i))
+	}
+	w.attest(t)
+	seen := make(map[string]bool)
+	effect := w.dryRun(t, knowngood.Change{Retire: []string{"xen"}})
+	for _, n := range effect.CondemnedNodes {
+		seen[n.Node] = true
+	}
+	if effect.Condemned != more+1 || len(seen) != more+1 || effect.Untrusted != 1 {
+		t.Errorf("%d condemned, %d of them listed, %d untrusted", effect.Condemned, len(seen), effect.Untrusted)
+	}
+}
+
+func TestAKeyThatIsRefusedSinceIsNotJudgedAsTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	soft := w.add(t, "xen", "node3.example")
+	w.attest(t)
+	if err := w.Store.RefuseAK(t.Context(), act(), soft.Record().AKs[0].Name, "stolen"); err != nil {
+		t.Fatal(err)
+	}
+	effect := w.dryRun(t, knowngood.Change{Retire: []string{"xen"}})
+	if diff := cmp.Diff([]string{"node1.example"}, tell(effect).Condemned); diff != "" || effect.Untrusted != 2 {
+		t.Errorf("%d untrusted; condemned (-want +got)\n%s", effect.Untrusted, diff)
+	}
+}
+
 func BenchmarkDryRun(b *testing.B) {
 	w := newWorld(b)
 	const nodes = 10_000
