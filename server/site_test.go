@@ -78,7 +78,7 @@ func newSite(t *testing.T, nodes func(*server.NodesConfig)) *site {
 	}
 	s.known.AKs = nil
 	s.challenger = &exchangeable{now: s.fleet}
-	s.run(t, nodes)
+	s.run(t, filepath.Join(t.TempDir(), "trustpool.db"), nodes)
 	s.putPool(t, api.PoolSpec{Requires: []api.Requirement{{Part: "hypervisor", Match: "any_of"}}})
 	if s.set, err = s.put(t, "xen", s.known); err != nil {
 		t.Fatal(err)
@@ -90,8 +90,8 @@ func newSite(t *testing.T, nodes func(*server.NodesConfig)) *site {
 	return s
 }
 
-// run starts the server and waits for nothing: a caller's connection waits for it.
-func (s *site) run(t *testing.T, nodes func(*server.NodesConfig)) {
+// run starts the server on a database and waits for nothing: a caller's connection waits for it.
+func (s *site) run(t testing.TB, database string, nodes func(*server.NodesConfig)) {
 	t.Helper()
 	ca, err := pki.New("test")
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *site) run(t *testing.T, nodes func(*server.NodesConfig)) {
 		t.Fatal(err)
 	}
 	config := server.DefaultConfig()
-	config.Database = filepath.Join(t.TempDir(), "trustpool.db")
+	config.Database = database
 	config.TLS.Certificate, config.TLS.Key = "/given/by/deps.pem", "/given/by/deps-key.pem"
 	config.Nodes.Certificate, config.Nodes.Key, config.Nodes.CA = "/not/used.pem", "/not/used-key.pem", "/not/used-ca.pem"
 	nodes(&config.Nodes)

@@ -1,0 +1,166 @@
+package server_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trustpool/trustpool/server/api"
+	"github.com/trustpool/trustpool/server/internal/nodetest"
+	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/trust"
+	"github.com/trustpool/trustpool/verifier"
+)
+
+var queryNodes = flag.Int("query-nodes", 100_000, "how many nodes BenchmarkQueries puts into the database")
+
+// BenchmarkQueries asks the whole server over TLS, on connections that are kept, with 100,000 nodes in its database: one caller after the other, then eight at a time.
+func BenchmarkQueries(b *testing.B) {
+	database := filepath.Join(b.TempDir(), "trustpool.db")
+	names := fill(b, database, *queryNodes)
+	s := &site{fleet: nodetest.NewFleet()}
+	s.challenger = &exchangeable{now: s.fleet}
+	s.run(b, database, lasting())
+
+	one := func(ctx context.Context) error {
+		host, err := s.admin.Host(ctx, names[rand.IntN(len(names))])
+		if err == nil && host.Trust != api.Trusted {
+			err = fmt.Errorf("%+v", host)
+		}
+		return err
+	}
+	hundred := func(ctx context.Context) error {
+		from := rand.IntN(len(names) - 100)
+		hosts, err := s.admin.QueryHosts(ctx, names[from:from+100])
+		if err == nil && (len(hosts) != 100 || hosts[99].Trust != api.Trusted) {
+			err = fmt.Errorf("%d hosts", len(hosts))
+		}
+		return err
+	}
+	for _, q := range []struct {
+		name            string
+		callers, number int
+		ask             func(context.Context) error
+	}{{"GET", 1, 5000, one}, {"GET-8-callers", 8, 2500, one}, {"query-100-names", 1, 1000, hundred}} {
+		measure(b, q.name, q.callers, q.number, q.ask)
+	}
+	b.ReportMetric(resident(b), "RSS-MiB")
+	b.ReportMetric(0, "ns/op") // means nothing here
+}
+
+// fill makes a database in which all nodes are trusted, and returns their names.
+func fill(b *testing.B, database string, count int) []string {
+	b.Helper()
+	s, err := store.Open(b.Context(), database)
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	if _, err := nodetest.NewCloud(b.Context(), s, now); err != nil {
+		b.Fatal(err)
+	}
+	soft, err := nodetest.NewSoft("template.example", "xen")
+	if err != nil {
+		b.Fatal(err)
+	}
+	names := make([]string, count)
+	for i := range names {
+		names[i] = fmt.Sprintf("node%06d.example", i)
+	}
+	for chunk := range slices.Chunk(names, 5000) {
+		var nodes []trust.Node
+		for _, name := range chunk {
+			record := *soft.Record() // one key for all: it is not what is measured
+			record.Name, record.Address = name, name+":9443"
+			nodes = append(nodes, trust.Node{Name: name, Address: record.Address, Pool: "pool", Binding: verifier.BindingInventory, Record: &record})
+		}
+		added, err := s.AddNodes(b.Context(), store.Act{By: "bench", At: now}, nodes)
+		if err != nil {
+			b.Fatal(err)
+		}
+		record(b, s, added, now)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return names
+}
+
+// record has nodes trusted for a day.
+func record(b *testing.B, s *store.Store, nodes []trust.Node, now time.Time) {
+	b.Helper()
+	revision, err := s.PolicyRevision(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var outcomes []store.Outcome
+	for _, n := range nodes {
+		outcomes = append(outcomes, store.Outcome{Node: n, PolicyRevision: revision, At: now, Due: now.Add(24 * time.Hour), Verdict: &trust.Verdict{
+			Level: trust.Trusted, Reason: trust.OK, Detail: "all demands of the pool are met", QuotedAt: now, ExpiresAt: now.Add(24 * time.Hour),
+			Sets: []string{"xen"}, EKBinding: verifier.BindingInventory, Boot: &trust.Boot{ResetCount: 1},
+		}})
+	}
+	if err := s.Record(b.Context(), outcomes); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// measure has callers ask, each so many times, and reports how long that took.
+func measure(b *testing.B, name string, callers, number int, ask func(context.Context) error) {
+	b.Helper()
+	took := make([][]time.Duration, callers)
+	group, ctx := errgroup.WithContext(b.Context())
+	begun := time.Now()
+	for i := range callers {
+		group.Go(func() error {
+			for range number {
+				asked := time.Now()
+				if err := ask(ctx); err != nil {
+					return err
+				}
+				took[i] = append(took[i], time.Since(asked))
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	all := slices.Concat(took...)
+	b.ReportMetric(float64(len(all))/time.Since(begun).Seconds(), name+"/s")
+	slices.Sort(all)
+	for _, p := range []float64{0.5, 0.99} {
+		b.ReportMetric(float64(all[int(float64(len(all)-1)*p)].Microseconds())/1000, fmt.Sprintf("%s-p%.0f-ms", name, 100*p))
+	}
+}
+
+// resident is the memory of this process in MiB: server and callers, after what is garbage has gone.
+func resident(b *testing.B) float64 {
+	b.Helper()
+	runtime.GC()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	fields := strings.Fields(after)
+	if len(fields) == 0 {
+		b.Fatal("no VmRSS in /proc/self/status")
+	}
+	kib, err := strconv.Atoi(fields[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(kib) / 1024
+}
