@@ -11,7 +11,7 @@ import (
 
 // Bounds of a dry run: of the nodes that are read at once, of the logs that are kept in memory, and of the nodes that are listed.
 const (
-	dryRunPage = 500
+	dryRunPage = 100
 	maxLogs    = 64 << 20
 	// MaxListed is how many nodes an Effect lists of each kind. It counts all.
 	MaxListed = 1000
