@@ -78,7 +78,7 @@ package: need-go ## Builds the deb and rpm packages, for amd64 and arm64, into b
 	@packaging/build
 
 package-test: need-go ## Builds the packages twice, checks them, and takes them through their life in a container (needs root).
-	@$(PART) packages .ci/packages apparmor lintian man-db mmdebstrap procps rpm shellcheck systemd-container
+	@$(PART) packages .ci/packages apparmor debian-archive-keyring lintian man-db mmdebstrap procps rpm shellcheck systemd-container
 	@$(PART) package .ci/package
 
 clean: ## Removes build/.
