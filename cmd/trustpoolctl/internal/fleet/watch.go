@@ -20,7 +20,7 @@ func newWatch(out *console.Output) *cobra.Command {
 		Use:   "watch",
 		Short: "Tell of each change of a verdict as it happens",
 		Long: `watch prints a line for each change of a verdict, until it is interrupted. Where the connection breaks it opens another, which goes on where the last one ended, so that
-no change is missed. With --json each line is one JSON object, as history has them.
+no change is missed. It has no end by itself, unless --limit or --timeout is given. With --json each line is one JSON object, as history has them.
 
 ` + connect.Explanations,
 		Example: `  trustpoolctl watch
@@ -38,7 +38,12 @@ no change is missed. With --json each line is one JSON object, as history has th
 	a.completeFlag(cmd, "node", a.completeNodes)
 	a.completeFlag(cmd, "verdict", cobra.FixedCompletions([]string{"trusted", "untrusted", "unknown"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Args = console.Args(cobra.NoArgs)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.Stay(cmd.Context(), w.watch) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if flags.Changed("timeout") {
+			return a.Do(cmd.Context(), w.watch)
+		}
+		return a.Stay(cmd.Context(), w.watch)
+	}
 	return cmd
 }
 
