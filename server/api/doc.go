@@ -14,14 +14,15 @@
 //	401  no token that counts, and no client certificate that a rule of the server names
 //	403  the caller's role is too small
 //	404  there is none of this name
-//	406  no representation that the caller accepts
+//	405  the path takes other methods
 //	409  the thing is in a state that does not allow this, or a name is taken
 //	412  it was changed since the caller looked: the revision of If-Match is not the present one
 //	413  the body is too large
 //	415  the body is of no kind that is read here
 //	422  what was sent is wrong in itself: Problem.Errors says where
 //	428  the change needs If-Match or If-None-Match
-//	503  the database does not answer now
+//	500  something failed in the server; its log says what
+//	503  the database does not answer now, or too many event streams are open
 //
 // Things that administrators change have a revision, which is also their ETag: "7". A change says by If-Match which revision it is meant for, If-None-Match: * makes something that is not there
 // yet. Answers to GET have an ETag, too, and If-None-Match gets 304 while it is the same.
