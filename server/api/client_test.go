@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -118,7 +117,10 @@ func TestAListGoesThroughItsPagesAndStopsWhereTheCallerDoes(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b", "c"}, names); diff != "" || asked != 2 {
 		t.Errorf("%d pages, %s", asked, diff)
 	}
-	for range c.Hosts(t.Context(), api.HostFilter{Pool: "gold"}) {
+	for _, err := range c.Hosts(t.Context(), api.HostFilter{Pool: "gold"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		break
 	}
 	if asked != 3 {
@@ -150,7 +152,7 @@ func TestEventsAreReadAndAStreamThatEndsIsAnError(t *testing.T) {
 			t.Errorf("Last-Event-ID: %q", r.Header.Get("Last-Event-ID"))
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, "event: ready\nid: 4\ndata: {\"generation\":4}\n\n: heartbeat\n\nevent: later\ndata: x\n\n"+
+		fmt.Fprint(w, "event: ready\nid: 4\ndata: {\"generation\":4}\n\n: heartbeat\n\nevent: later\ndata: x\n\n"+
 			"event: verdict\nid: 5\ndata: {\"node\":\"a\",\ndata: \"pool\":\"gold\",\"trust\":\"trusted\",\"generation\":5}\n\n")
 	})
 	var kinds []string
@@ -181,7 +183,7 @@ func TestFollowGoesOnAfterTheLastEventAndEndsWhenItIsRefused(t *testing.T) {
 			fmt.Fprint(w, `{"title":"Unauthorized","status":401}`)
 			return
 		}
-		io.WriteString(w, "event: verdict\nid: 9\ndata: {\"node\":\"a\",\"generation\":9}\n\n")
+		fmt.Fprint(w, "event: verdict\nid: 9\ndata: {\"node\":\"a\",\"generation\":9}\n\n")
 	})
 	var got []string
 	for e, err := range c.Follow(t.Context(), api.FromNow) {

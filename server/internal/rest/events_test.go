@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -218,14 +219,16 @@ func inBubble(t *testing.T, do func(*testing.T, *site, *pipeListener)) {
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 }
 
 func TestAReaderWhoDoesNotReadIsDroppedAndTheOthersAreTold(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *site, l *pipeListener) {
-		if _, err := s.Cloud.Add(t.Context(), "xen", "node1.example"); err != nil {
+		if _, err := s.Add(t.Context(), "xen", "node1.example"); err != nil {
 			t.Fatal(err)
 		}
 		slow, quick := l.listen(t, s), l.listen(t, s)
@@ -237,7 +240,7 @@ func TestAReaderWhoDoesNotReadIsDroppedAndTheOthersAreTold(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("told after %s", took)
 		}
-		time.Sleep(11 * time.Second) //nolint:forbidigo // the bubble's time
+		time.Sleep(11 * time.Second)                       //nolint:forbidigo // the bubble's time
 		rest, err := io.ReadAll(io.LimitReader(slow, 512)) // a stream that goes on has no end
 		if strings.Contains(string(rest), "a test") {
 			t.Errorf("a reader who did not read for 11 s was waited for: %q %v", rest, err)

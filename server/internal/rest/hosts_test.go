@@ -55,7 +55,7 @@ func TestAHostThatNobodyKnowsIsAnsweredAndNotRefused(t *testing.T) {
 func TestAVerdictThatHasExpiredIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := emptySite(t)
-	if _, err := s.Cloud.Add(t.Context(), "xen", "old.example"); err != nil {
+	if _, err := s.Add(t.Context(), "xen", "old.example"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Attest(t.Context(), time.Now(), time.Millisecond); err != nil {
@@ -205,7 +205,7 @@ func TestACallerIsToldWhoHeIs(t *testing.T) {
 func TestADatabaseThatIsGoneTellsNoCallerWhy(t *testing.T) {
 	t.Parallel()
 	s := emptySite(t)
-	if _, err := s.Cloud.Add(t.Context(), "xen", "good.example"); err != nil {
+	if _, err := s.Add(t.Context(), "xen", "good.example"); err != nil {
 		t.Fatal(err)
 	}
 	c := s.as(t, access.Reader)

@@ -64,7 +64,7 @@ func fields(location string, err error) []error {
 		return nil
 	}
 	all := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself, not one in the chain
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // the join itself, not one in the chain
 		all = joined.Unwrap()
 	}
 	prefix := fieldPrefix()

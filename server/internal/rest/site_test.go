@@ -40,14 +40,14 @@ func newSite(t testing.TB) *site {
 	t.Helper()
 	s := emptySite(t)
 	for _, node := range [][]string{{"xen", "good.example", "good"}, {"other", "bad.example"}} {
-		if _, err := s.Cloud.Add(t.Context(), node[0], node[1], node[2:]...); err != nil {
+		if _, err := s.Add(t.Context(), node[0], node[1], node[2:]...); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := s.Attest(t.Context(), time.Now(), validity); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Cloud.Add(t.Context(), "xen", "silent.example"); err != nil {
+	if _, err := s.Add(t.Context(), "xen", "silent.example"); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -60,7 +60,7 @@ func emptySite(t testing.TB) *site {
 	s.Server = httptest.NewTLSServer(s.handler)
 	t.Cleanup(func() {
 		s.stop()
-		s.Server.Close()
+		s.Close()
 	})
 	return s
 }
