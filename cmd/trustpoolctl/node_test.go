@@ -33,7 +33,10 @@ type node struct {
 // boot starts the machine, or starts it anew.
 func (n *node) boot(scenario tpmsim.Scenario) error {
 	if n.sim != nil {
-		return n.sim.Reboot(context.Background(), scenario)
+		if err := n.sim.Reboot(context.Background(), scenario); err != nil {
+			return err
+		}
+		return n.writeEKRoots() // another TPM has another maker
 	}
 
 	err := n.makePKI()
@@ -47,6 +50,10 @@ func (n *node) boot(scenario tpmsim.Scenario) error {
 	if n.sim, err = tpmsim.Start(context.Background(), tpmsim.Options{Scenario: scenario}); err != nil {
 		return err
 	}
+	return n.writeEKRoots()
+}
+
+func (n *node) writeEKRoots() error {
 	return os.WriteFile(filepath.Join(n.dir, "ek-roots.pem"), n.sim.EKRootsPEM(), 0o600)
 }
 

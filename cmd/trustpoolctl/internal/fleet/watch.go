@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -40,7 +41,11 @@ no change is missed. It has no end by itself, unless --limit or --timeout is giv
 	cmd.Args = console.Args(cobra.NoArgs)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if flags.Changed("timeout") {
-			return a.Do(cmd.Context(), w.watch)
+			err := a.Do(cmd.Context(), w.watch)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return errors.New("--timeout is over")
+			}
+			return err
 		}
 		return a.Stay(cmd.Context(), w.watch)
 	}
