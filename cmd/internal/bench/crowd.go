@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -101,7 +103,7 @@ type callers struct {
 	delay   time.Duration
 }
 
-// callers starts a node and connects a crowd to it, sixteen at a time: more would be taken for a flood of handshakes.
+// callers starts a node and connects a crowd to it, eight at a time: more would be taken for a flood of handshakes.
 func (s *stage) callers(ctx context.Context, plan crowdPlan) (*callers, error) {
 	n, err := s.node(ctx, plan.kind, plan.delay > 0, plan.delay)
 	if err != nil {
@@ -110,7 +112,7 @@ func (s *stage) callers(ctx context.Context, plan crowdPlan) (*callers, error) {
 
 	crowd := &callers{node: n, delay: plan.delay}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(16)
+	group.SetLimit(8)
 
 	for i := range plan.callers {
 		c, err := s.caller(n, i)
@@ -119,14 +121,27 @@ func (s *stage) callers(ctx context.Context, plan crowdPlan) (*callers, error) {
 		}
 
 		crowd.clients = append(crowd.clients, c)
-		group.Go(func() error {
-			_, err := c.Capabilities(groupCtx)
-
-			return err
-		})
+		group.Go(func() error { return connect(groupCtx, c) })
 	}
 
 	return crowd, group.Wait()
+}
+
+// connect makes the connection of a client. Where the machine is too busy for a handshake in time, the node closes it, and it is tried again: after
+// some time, as gRPC does not dial again at once.
+func connect(ctx context.Context, c *client.Client) error {
+	const tries = 5
+
+	for try := 1; ; try++ {
+		_, err := c.Capabilities(ctx)
+		if status.Code(err) != codes.Unavailable || try == tries {
+			return err
+		}
+
+		if err := pause(ctx, 2*time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 // answer is one call that ended.
