@@ -122,7 +122,7 @@ func (s *Server) Run(ctx context.Context, listeners Listeners) error {
 		<-ctx.Done()
 		return s.drain(doors, hangUp)
 	})
-	s.deps.Logger.Info("attesting nodes", "interval", s.config.Nodes.Interval, "validity", s.config.Nodes.Validity, "database", s.config.Database)
+	s.deps.Logger.Info("attesting nodes", "interval", s.config.Nodes.Interval.String(), "validity", s.config.Nodes.Validity.String(), "database", s.config.Database)
 	close(s.running)
 	return errors.Join(group.Wait(), s.Close())
 }

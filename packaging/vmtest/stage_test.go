@@ -104,7 +104,7 @@ func command(ctx context.Context, name string, arguments ...string) (string, err
 
 // certify makes the certificates as docs/install.md says, in the folder certificates, and puts the caller's where trustpoolctl looks for them.
 func (s *stage) certify(ctx context.Context) error {
-	script, err := command(ctx, "../test/page", "2. Certificates")
+	script, err := command(ctx, "../test/page", "docs/install.md", "2. Certificates")
 	if err != nil {
 		return err
 	}
