@@ -126,7 +126,7 @@ func (s *Schedule) enroll(ctx context.Context, node *trust.Node, policy *trust.P
 		o.Problem = err.Error()
 		return
 	}
-	if _, err := s.deps.Store.Enrolled(ctx, store.Act{By: actor, At: time.Now()}, node.Name, node.Revision, record, said); err != nil {
+	if _, err := s.deps.Store.Enrolled(ctx, store.Act{By: actor, At: time.Now()}, node, record, said); err != nil {
 		o.Problem = err.Error()
 		return
 	}

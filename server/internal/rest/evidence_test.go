@@ -131,7 +131,7 @@ func TestANodesHistoryIsThereTheNewestFirst(t *testing.T) {
 		last = change.Generation
 		got = append(got, string(change.Trust)+" "+change.Reason)
 	}
-	if want := "trusted ok, untrusted held, trusted ok"; strings.Join(got, ", ") != want {
+	if want := "trusted ok, unknown policy_changed, untrusted held, trusted ok"; strings.Join(got, ", ") != want {
 		t.Error(got)
 	}
 	page := s.ask(t, s.tokens[access.Reader], http.MethodGet, "/v1/nodes/good/history?limit=1", "")

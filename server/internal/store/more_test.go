@@ -85,10 +85,13 @@ func TestANodeOnHoldWaitsForAnAdministrator(t *testing.T) {
 	if err != nil || node.State != trust.Pending || node.Record != nil {
 		t.Fatalf("%+v, %v", node, err)
 	}
-	if _, err := b.Enrolled(t.Context(), act(), "node1", node.Revision-1, *b.soft.Record(), trust.Suggestions{}); !errors.Is(err, store.ErrConflict) {
+	wantVerdict(t, b.verdict(t, "node1", later), trust.Unknown, trust.PolicyChanged)
+	before := node
+	before.Revision--
+	if _, err := b.Enrolled(t.Context(), act(), &before, *b.soft.Record(), trust.Suggestions{}); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("an enrolment of before counts: %v", err)
 	}
-	if node, err = b.Enrolled(t.Context(), act(), "node1", node.Revision, *b.soft.Record(), trust.Suggestions{HostNames: []string{"n1"}}); err != nil || node.State != trust.Active {
+	if node, err = b.Enrolled(t.Context(), act(), &node, *b.soft.Record(), trust.Suggestions{HostNames: []string{"n1"}}); err != nil || node.State != trust.Active {
 		t.Fatalf("%+v, %v", node, err)
 	}
 	b.attest(t, noon.Add(2*time.Minute))
@@ -109,9 +112,36 @@ func TestAReleasedNodeKeepsItsKeys(t *testing.T) {
 	if _, err := b.ReleaseNode(t.Context(), act(), "node1", 3); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("released twice: %v", err)
 	}
-	wantVerdict(t, b.verdict(t, "node1", noon), trust.Untrusted, trust.OnHold) // until the next quote
+	wantVerdict(t, b.verdict(t, "node1", noon.Add(24*time.Hour)), trust.Unknown, trust.PolicyChanged) // also if it never answers again
 	b.attest(t, noon)
 	wantVerdict(t, b.verdict(t, "node1", noon), trust.Trusted, trust.OK)
+}
+
+func TestAnEnrolmentIsThatOfTheNodeWhichWasAsked(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	pending := trust.Node{Name: "node2.example", Address: "10.0.0.2:9443", Pool: "pool", Binding: verifier.BindingFirstUse}
+	asked, err := b.AddNodes(t.Context(), act(), []trust.Node{pending})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// While it is asked, an administrator replaces it by another machine of the same name. Both are of revision 1.
+	if err := b.RemoveNode(t.Context(), act(), "node2.example", 0); err != nil {
+		t.Fatal(err)
+	}
+	pending.Binding, pending.EK.Name = verifier.BindingInventory, b.soft.Record().EK.Name
+	if _, err := b.AddNodes(t.Context(), act(), []trust.Node{pending}); err != nil {
+		t.Fatal(err)
+	}
+	record := *b.soft.Record()
+	record.Name = "node2.example"
+	if _, err := b.Enrolled(t.Context(), act(), &asked[0], record, trust.Suggestions{}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("the enrolment of the node before counts: %v", err)
+	}
+	if now, err := b.Node(t.Context(), "node2.example"); err != nil || now.State != trust.Pending || now.Record != nil {
+		t.Errorf("%+v, %v", now, err)
+	}
 }
 
 func TestASetGoesForwardOnly(t *testing.T) {

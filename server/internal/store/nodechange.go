@@ -22,7 +22,8 @@ func (s *Store) UpdateNode(ctx context.Context, a Act, name string, revision int
 		do(n)
 		n.ID, n.Name, n.State, n.StateReason, n.Record, n.Suggestions = old.ID, old.Name, old.State, old.StateReason, old.Record, old.Suggestions
 		n.AddedAt, n.AddedBy, n.Revision = old.AddedAt, old.AddedBy, old.Revision
-		if err := n.Check(); err != nil {
+		err := n.Check()
+		if err != nil {
 			return invalid(err)
 		}
 		if _, err := t.pool(n.Pool); err != nil {
@@ -36,9 +37,12 @@ func (s *Store) UpdateNode(ctx context.Context, a Act, name string, revision int
 			n.State, n.StateReason, n.Record = trust.Pending, "not enrolled yet", nil
 		}
 		if n.Pool != old.Pool || n.Record == nil {
-			return t.withdraw(a, "node_id = $1", n.ID)
+			err = t.withdraw(a, "node_id = $1", n.ID)
 		}
-		return nil
+		if old.State == trust.Held && n.State != trust.Held {
+			err = errors.Join(err, t.endHold(a, n))
+		}
+		return err
 	})
 }
 
@@ -46,7 +50,7 @@ func (s *Store) UpdateNode(ctx context.Context, a Act, name string, revision int
 func (s *Store) ReenrollNode(ctx context.Context, a Act, name string, revision int64) (trust.Node, error) {
 	return s.changeNode(ctx, a, name, revision, "node.reenroll", func(t tx, n *trust.Node) error {
 		n.State, n.StateReason, n.Record = trust.Pending, "not enrolled yet", nil
-		return t.withdraw(a, "node_id = $1", n.ID)
+		return errors.Join(t.withdraw(a, "node_id = $1", n.ID), t.endHold(a, n))
 	})
 }
 
@@ -67,7 +71,7 @@ func (s *Store) ReleaseNode(ctx context.Context, a Act, name string, revision in
 		if n.Record == nil {
 			n.State, n.StateReason = trust.Pending, "not enrolled yet"
 		}
-		return nil
+		return t.endHold(a, n)
 	})
 }
 
@@ -81,9 +85,12 @@ func (s *Store) RemoveNode(ctx context.Context, a Act, name string, revision int
 	return err
 }
 
-// Enrolled takes over what an enrolment of the node of this revision found. The node is active and due at once.
-func (s *Store) Enrolled(ctx context.Context, a Act, name string, revision int64, record verifier.NodeRecord, said trust.Suggestions) (trust.Node, error) {
-	return s.changeNode(ctx, a, name, revision, "node.enrolled", func(_ tx, n *trust.Node) error {
+// Enrolled takes over what an enrolment of the node as it was asked found. The node is active and due at once.
+func (s *Store) Enrolled(ctx context.Context, a Act, asked *trust.Node, record verifier.NodeRecord, said trust.Suggestions) (trust.Node, error) {
+	return s.changeNode(ctx, a, asked.Name, asked.Revision, "node.enrolled", func(_ tx, n *trust.Node) error {
+		if n.ID != asked.ID {
+			return conflictf("the node was removed and another has its name")
+		}
 		if record.Name != n.Name {
 			return invalid(fmt.Errorf("the record is that of %.64s", record.Name))
 		}
@@ -140,6 +147,11 @@ func (t tx) hold(a Act, n *trust.Node, reason string) error {
 		v.EKBinding = n.Record.Binding
 	}
 	return t.setVerdict(n.ID, v, a.At, 0)
+}
+
+// endHold takes back what hold says of a node: it would not end by itself, and a node that can't be reached would be called held for ever.
+func (t tx) endHold(a Act, n *trust.Node) error {
+	return t.endTrust(a.At, "the node is on hold no more; the next quote decides", trust.PolicyChanged, "node_id = $1 AND reason = $2", n.ID, trust.OnHold)
 }
 
 // withdraw takes trust away from the verdicts that where selects: what they rested on is gone. where has one parameter, $1.

@@ -23,6 +23,7 @@ func TestNamesHaveOneForm(t *testing.T) {
 		"node 1":                               "",
 		"nöde":                                 "",
 		"node\x00":                             "",
+		"\u212aernel":                          "", // the Kelvin sign, whose small letter is k
 		strings.Repeat("a", 254):               "",
 	} {
 		if got, err := trust.ParseName(text); got != want || (err == nil) != (want != "") {

@@ -23,7 +23,13 @@ func ParseName(text string) (string, error) {
 
 // FoldName returns the form in which a name is looked up. It fits no node if the text is no name.
 func FoldName(text string) string {
-	return strings.ToLower(text)
+	// Of ASCII only: the Kelvin sign has the small letter k, and nobody's host is called by it.
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, text)
 }
 
 // maxWord bounds the names of pools, sets, labels and tokens.
