@@ -136,7 +136,8 @@ func (g *group) join(q *queue, m *member) error {
 	}
 
 	if g.isComplete() {
-		g.hurry(q, m.asked)
+		g.settle()
+		q.grant(m.asked)
 	}
 
 	return nil
@@ -149,6 +150,7 @@ func (g *group) place(m *member) *ticket {
 
 // wakeLeader has somebody make the quote: it is the group's turn.
 func (g *group) wakeLeader() {
+	g.settle()
 	g.leader = g.members[0]
 	g.leader.wake <- struct{}{}
 }
@@ -260,8 +262,6 @@ func (g *group) linger(q *queue, now time.Time, batch []*member, wake func()) {
 	long := q.mean[ClassQuote] / lingerPart
 
 	if g.crowd <= 1 || g.isFull() || long < leastLinger {
-		g.lingers, g.timer = time.Time{}, nil
-
 		return
 	}
 
@@ -287,7 +287,7 @@ func (g *group) lingerOn(q *queue, now time.Time, wake func()) {
 		return
 	}
 
-	g.timer = nil
+	g.settle()
 	q.grant(now)
 }
 
@@ -307,16 +307,17 @@ func (g *group) isFull() bool { return len(g.members) >= g.crowd }
 // isComplete says whether the group waits for nobody any more.
 func (g *group) isComplete() bool { return g.timer != nil && g.isFull() }
 
-// hurry ends the waiting for others.
-func (g *group) hurry(q *queue, now time.Time) {
-	g.timer.Stop()
+// settle ends the waiting for others, if they are waited for. While it is the group's turn they never are: no timer is set then that would end it.
+func (g *group) settle() {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+
 	g.timer, g.lingers = nil, time.Time{}
 
 	for _, place := range g.tickets {
 		place.ready = time.Time{}
 	}
-
-	q.grant(now)
 }
 
 // finish gives a member its answer, if it still waits.

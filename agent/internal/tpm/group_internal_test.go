@@ -168,3 +168,42 @@ func TestGroupsHaveBounds(t *testing.T) {
 		t.Errorf("%d groups are remembered", len(all))
 	}
 }
+
+// TestAWaitForOthersEndsWhenTheGroupHasItsTurn has the timer go off when the group's turn has begun already. Nobody would be there any more to end another wait.
+func TestAWaitForOthersEndsWhenTheGroupHasItsTurn(t *testing.T) {
+	t.Parallel()
+
+	const quote = 100 * time.Millisecond
+
+	g := gather()
+	g.queue.mean[ClassQuote] = quote
+	later := func(d time.Duration) time.Time { g.now = g.now.Add(d); return g.now }
+
+	g.join(t, "a")
+	batch := g.group.seal(&g.queue, g.now)
+	second := g.join(t, "b")
+	g.group.linger(&g.queue, later(quote), batch, func() {})
+	g.queue.end(g.now, true)
+
+	if second.isWoken() {
+		t.Fatal("nobody is waited for")
+	}
+
+	g.queue.grant(later(quote / lingerPart)) // whoever else leaves the queue just then
+
+	if !second.isWoken() {
+		t.Fatal("the time to wait is over, and nobody leads")
+	}
+
+	batch = g.group.seal(&g.queue, g.now)
+	g.group.lingerOn(&g.queue, g.now, func() {})
+	third := g.join(t, "c")
+
+	g.queue.mean[ClassQuote] = leastLinger // too short for a wait after this quote
+	g.group.linger(&g.queue, later(time.Millisecond), batch, func() {})
+	g.queue.end(g.now, true)
+
+	if !third.isWoken() {
+		t.Error("nobody wakes it")
+	}
+}
