@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/access"
@@ -31,13 +32,16 @@ func (s *Server) newHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", api) // it is behind the Door, too
 	legacy := pollhosts.Handler(pollhosts.Config{Store: s.store, FilterCache: s.config.PollHosts.FilterCache, Logger: s.deps.Logger})
-	for _, path := range pollhosts.Paths() {
-		mux.Handle(path, keeper.Protect(s.metrics.countPollHosts(legacy)))
-	}
-	return s.stream(mux), nil
+	legacy = keeper.Protect(s.metrics.countPollHosts(legacy))
+	// No http.ServeMux: it would answer for some paths by itself, before the Door.
+	return s.stream(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slices.Contains(pollhosts.Paths(), r.URL.Path) {
+			legacy.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r) // it is behind the Door, too
+	})), nil
 }
 
 // eventsPath is that of the stream of events.
@@ -93,8 +97,9 @@ func (s *Server) newHTTP(calls context.Context) *http.Server {
 	return &http.Server{
 		Handler: s.handler, Protocols: &protocols, BaseContext: func(net.Listener) context.Context { return calls },
 		ReadHeaderTimeout: min(timeout, 10*time.Second), ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: s.config.Listen.IdleTimeout,
-		MaxHeaderBytes: 32 << 10,
-		ErrorLog:       slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelDebug), // handshakes that scanners begin
+		MaxHeaderBytes:               32 << 10,
+		DisableGeneralOptionsHandler: true,                                                        // OPTIONS * is answered behind the Door, too
+		ErrorLog:                     slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelDebug), // handshakes that scanners begin
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +92,35 @@ func (r *running) get(t *testing.T, path string) (*http.Response, error) {
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport.RoundTrip(request)
+}
+
+func TestAStrangerIsAnsweredTheSameWhateverIsAsked(t *testing.T) {
+	t.Parallel()
+
+	r := run(t, func(*server.Config) {})
+	want := ""
+	for _, asked := range []string{
+		"GET /v1/hosts/node1", "GET /", "GET //v1/hosts", "GET /v1/../v1/hosts", "GET /v1/nodes/", "POST /AttestationService/resources/PollHosts",
+		"GET /AttestationService/resources/PollHosts", "POST //AttestationService/resources/PollHosts", "OPTIONS *", "OPTIONS /v1/hosts", "CONNECT server:443",
+	} {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", r.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_, writeErr := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: server\r\n\r\n", asked)
+		raw, readErr := io.ReadAll(conn)
+		if err := errors.Join(err, writeErr, readErr, conn.Close()); err != nil {
+			t.Fatalf("%s: %v", asked, err)
+		}
+		got := regexp.MustCompile(`(?m)^Date: .*\r\n`).ReplaceAllString(string(raw), "")
+		if want == "" {
+			want = got
+		}
+		if got != want || !strings.HasPrefix(got, "HTTP/1.1 401 ") {
+			t.Errorf("%s: %s", asked, got)
+		}
+	}
 }
 
 func TestTwoServersDoNotShareADatabase(t *testing.T) {
