@@ -91,6 +91,8 @@ func TestAVerdictThatIsNotRenewedEndsEndToEnd(t *testing.T) {
 	s.until(t, "trusted", func() bool { return s.host(t, "node1").Trust == api.Trusted })
 	s.fleet.Fail("node1.example", errors.New("no route to host"))
 	s.until(t, "unknown", func() bool { return s.host(t, "node1").Trust == api.Unknown })
+	// It is stale at once, and why is noted within a second.
+	s.until(t, "unreachable", func() bool { return s.host(t, "node1").Reason == string(trust.Unreachable) })
 	s.wantNot(t, trust.Unreachable, "node1.example", "node1")
 }
 

@@ -28,8 +28,9 @@ type Refusal struct {
 type Alarm struct {
 	ID int64     `json:"id"`
 	At time.Time `json:"at"`
-	// Kind is name_taken (somebody claimed a name that belongs to another node) or key_changed (a key signed for a node that is not enrolled for it).
-	Kind   string `json:"kind" doc:"name_taken or key_changed" example:"name_taken"`
+	// Kind is name_taken (somebody claimed a name that belongs to another node), key_changed (a key signed for a node that is not enrolled for it) or key_shared (a node has the EK
+	// of another one).
+	Kind   string `json:"kind" doc:"name_taken, key_changed or key_shared" example:"name_taken"`
 	Node   string `json:"node"`
 	Detail string `json:"detail"`
 	// AcknowledgedBy is empty until somebody has looked.

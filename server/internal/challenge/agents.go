@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
@@ -42,6 +44,7 @@ type agent struct {
 	sources             []string // of its logs; nil before they are known
 	usedAt              time.Time
 	stop                context.CancelFunc // ends its watching; nil before it begins
+	events              *rate.Limiter      // how often what its agent says may have the node asked
 }
 
 // NewAgents returns Agents that the caller closes. config gives the client certificate and the CAs of the nodes each time that a connection is made, so that files may change. hurry is
@@ -98,7 +101,7 @@ func (a *Agents) dial(node *trust.Node) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.agents[node.ID] = &agent{Client: connection, address: node.Address, serverName: serverName, usedAt: now}
+	a.agents[node.ID] = &agent{Client: connection, address: node.Address, serverName: serverName, usedAt: now, events: newEvents()}
 	return a.agents[node.ID], nil
 }
 

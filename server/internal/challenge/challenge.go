@@ -227,14 +227,28 @@ func (s *Schedule) record(ctx context.Context, answered <-chan store.Outcome) {
 			}
 		}
 
-		limited, cancel := context.WithTimeout(ctx, grace)
-		if err := s.deps.Store.Record(limited, batch); err != nil {
-			// Fail closed: what is not stored is not renewed. The leases end by themselves.
-			s.metrics.storeFailures.Inc()
-			s.deps.Logger.Error("what nodes answered can't be stored: verdicts will expire", "nodes", len(batch), "error", err)
-		}
-		cancel()
+		s.keep(ctx, batch)
 	}
+}
+
+// keep stores outcomes, together if it can be: one that can't be stored shall not cost the others theirs.
+func (s *Schedule) keep(ctx context.Context, batch []store.Outcome) {
+	limited, cancel := context.WithTimeout(ctx, grace)
+	err := s.deps.Store.Record(limited, batch)
+	inTime := limited.Err() == nil
+	cancel()
+	if err == nil {
+		return
+	}
+	if len(batch) > 1 && inTime {
+		for i := range batch {
+			s.keep(ctx, batch[i:i+1])
+		}
+		return
+	}
+	// Fail closed: what is not stored is not renewed. The leases end by themselves.
+	s.metrics.storeFailures.Inc()
+	s.deps.Logger.Error("what nodes answered can't be stored: verdicts will expire", "nodes", len(batch), "error", err)
 }
 
 // keepHouse ends verdicts that have expired, and removes what is past its time.
@@ -249,6 +263,7 @@ func (s *Schedule) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-expiry.C:
+			s.mindTheClock(ctx)
 			if n, err := s.deps.Store.ExpireVerdicts(ctx, time.Now(), 1000); err != nil && ctx.Err() == nil {
 				s.deps.Logger.Error("expired verdicts can't be noted; they are answered as unknown all the same", "error", err)
 			} else if n > 0 {
@@ -262,6 +277,18 @@ func (s *Schedule) keepHouse(ctx context.Context) {
 				s.deps.Logger.Warn("event logs exceeded their quota: evidence that names them can't be judged again", "logs", pruned.LogsOfEvidence)
 			}
 		}
+	}
+}
+
+// mindTheClock has nodes asked at once that would have been asked in time had the clock not been set back. Their trusted verdicts do not hold until then.
+func (s *Schedule) mindTheClock(ctx context.Context) {
+	now := time.Now()
+	farthest := max(s.config.Interval*11/10, s.config.Timeout+grace) + trust.ClockSkew
+	if n, err := s.deps.Store.Recall(ctx, now, now.Add(farthest)); err != nil && ctx.Err() == nil {
+		s.deps.Logger.Error("nodes that are due too late can't be asked at once", "error", err)
+	} else if n > 0 {
+		s.deps.Logger.Warn("the clock was set back: nodes are asked at once", "nodes", n)
+		s.Wake()
 	}
 }
 

@@ -3,7 +3,9 @@ package challenge
 import (
 	"context"
 	"errors"
+	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -29,7 +31,7 @@ func (a *Agents) watch(node *trust.Node, bootID string, agent *agent) {
 		if !again || ctx.Err() != nil {
 			return
 		}
-		if err := a.hurryNode(ctx, name); err != nil {
+		if err := a.hurryNode(ctx, name, agent); err != nil {
 			a.logger.Debug("a node is asked no more", "node", name, "error", err)
 		}
 	})
@@ -54,7 +56,7 @@ func (a *Agents) follow(ctx context.Context, name, bootID string, agent *agent) 
 			return nil
 		}
 		begun = true
-		return a.hurryNode(ctx, name)
+		return a.hurryNode(ctx, name, agent)
 	})
 	if begun || err == nil || status.Code(err) == codes.Unavailable {
 		return true
@@ -66,7 +68,14 @@ func (a *Agents) follow(ctx context.Context, name, bootID string, agent *agent) 
 	return false
 }
 
-func (a *Agents) hurryNode(ctx context.Context, name string) error {
+// newEvents allows one event a second, and three at once.
+func newEvents() *rate.Limiter { return rate.NewLimiter(rate.Every(time.Second), 3) }
+
+// hurryNode has the node asked at once, but by its agent's word not more often than once a second: each costs a challenge and a write to the database that all nodes share.
+func (a *Agents) hurryNode(ctx context.Context, name string, agent *agent) error {
+	if err := agent.events.Wait(ctx); err != nil {
+		return err
+	}
 	err := a.hurry(ctx, name)
 	if errors.Is(err, store.ErrConflict) {
 		return nil // on hold: it may come back

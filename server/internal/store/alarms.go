@@ -13,6 +13,8 @@ const (
 	AlarmNameTaken = "name_taken"
 	// AlarmKeyChanged: a key signed for a node that is not enrolled for it.
 	AlarmKeyChanged = "key_changed"
+	// AlarmKeyShared: a node has the EK of another one, and a TPM is in one machine.
+	AlarmKeyShared = "key_shared"
 )
 
 // Alarm is something that an administrator has to look at.

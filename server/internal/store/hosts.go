@@ -95,6 +95,11 @@ func scanHost(scan func(...any) error, now time.Time, more ...any) (Host, error)
 	return h, err
 }
 
+// levelNow is a verdict's level as trust.Verdict.At has it, for Hosts and Counts; now and skewed are places for now and for ClockSkew later.
+func levelNow(now, skewed string) string {
+	return "CASE WHEN expires_at > " + now + " AND (level <> 2 OR quoted_at <= " + skewed + ") THEN level ELSE 0 END"
+}
+
 // HostFilter selects hosts; what is left out selects all.
 type HostFilter struct {
 	Pool string
@@ -117,8 +122,8 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 	err := s.view(ctx, func(t tx) error {
 		statement := "SELECT " + hostColumns + " FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
 			"WHERE nodes.name > $1 AND ($2 = '' OR nodes.pool = $2) AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) " +
-			"AND ($4 < 0 OR $4 = CASE WHEN expires_at > $5 THEN level ELSE 0 END) ORDER BY nodes.name, nodes.id LIMIT $6"
-		return t.rows(statement, []any{f.After, f.Pool, f.State, level, millis(now), f.Limit}, func(scan func(...any) error) error {
+			"AND ($4 < 0 OR $4 = " + levelNow("$5", "$6") + ") ORDER BY nodes.name, nodes.id LIMIT $7"
+		return t.rows(statement, []any{f.After, f.Pool, f.State, level, millis(now), millis(now.Add(trust.ClockSkew)), f.Limit}, func(scan func(...any) error) error {
 			h, err := scanHost(scan, now)
 			hosts = append(hosts, h)
 			return err
@@ -158,9 +163,9 @@ type Count struct {
 func (s *Store) Counts(ctx context.Context, now time.Time) ([]Count, error) {
 	var counts []Count
 	err := s.view(ctx, func(t tx) error {
-		statement := "SELECT nodes.pool, CASE WHEN expires_at > $1 THEN level ELSE 0 END AS now_level, count(*) FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
+		statement := "SELECT nodes.pool, " + levelNow("$1", "$2") + " AS now_level, count(*) FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
 			"WHERE nodes.state <> 'decommissioned' GROUP BY nodes.pool, now_level ORDER BY nodes.pool, now_level"
-		return t.rows(statement, []any{millis(now)}, func(scan func(...any) error) error {
+		return t.rows(statement, []any{millis(now), millis(now.Add(trust.ClockSkew))}, func(scan func(...any) error) error {
 			var c Count
 			err := scan(&c.Pool, &c.Level, &c.Nodes)
 			counts = append(counts, c)

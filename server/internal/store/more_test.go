@@ -144,6 +144,41 @@ func TestAnEnrolmentIsThatOfTheNodeWhichWasAsked(t *testing.T) {
 	}
 }
 
+func TestOneTPMVouchesForOneNode(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	other := trust.Node{Name: "node2.example", Address: "10.0.0.2:9443", Pool: "pool", Binding: verifier.BindingFirstUse}
+	asked, err := b.AddNodes(t.Context(), act(), []trust.Node{other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := *b.soft.Record()
+	record.Name = "node2.example"
+	node, err := b.Enrolled(t.Context(), act(), &asked[0], record, trust.Suggestions{})
+	if err != nil || node.State != trust.Held || node.Record != nil {
+		t.Errorf("%+v, %v", node, err)
+	}
+	alarms, err := b.Alarms(t.Context(), true, 0, 10)
+	if err != nil || len(alarms) != 1 || alarms[0].Kind != store.AlarmKeyShared || alarms[0].Node != "node2.example" {
+		t.Errorf("%+v, %v", alarms, err)
+	}
+
+	other.Name, other.Binding, other.Record = "node3.example", record.Binding, &record
+	record.Name = other.Name
+	if _, err := b.AddNodes(t.Context(), act(), []trust.Node{other}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a second record of one TPM is taken: %v", err)
+	}
+
+	// Once the first is gone, the TPM is free.
+	if err := b.RemoveNode(t.Context(), act(), "node1.example", 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AddNodes(t.Context(), act(), []trust.Node{other}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestASetGoesForwardOnly(t *testing.T) {
 	t.Parallel()
 
@@ -298,6 +333,27 @@ func TestWhatIsPastItsTimeGoes(t *testing.T) {
 	}
 	if ev, err := b.LastEvidence(t.Context(), "node1", store.LastBad); err != nil || len(ev.Evidence.Logs) != 0 {
 		t.Errorf("%+v, %v", ev, err)
+	}
+}
+
+// TestTheLogOfGoodEvidenceIsTheLastToGo: also if it is older than what a node that lies has sent since.
+func TestTheLogOfGoodEvidenceIsTheLastToGo(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t)
+	b.attest(t, noon)
+	b.soft.Reboot("another hypervisor")
+	b.attest(t, noon.Add(time.Minute))
+	good, err := b.LastEvidence(t.Context(), "node1", store.LastGood)
+	if err != nil || len(good.Evidence.Logs) != 1 {
+		t.Fatalf("%+v, %v", good, err)
+	}
+	p, err := b.Prune(t.Context(), store.Retention{LogBytes: int64(len(good.Evidence.Logs[0].Raw))}, noon.Add(2*time.Minute))
+	if err != nil || p.LogsOfEvidence != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if good, err := b.LastEvidence(t.Context(), "node1", store.LastGood); err != nil || len(good.Evidence.Logs) != 1 {
+		t.Errorf("the log of the good evidence is gone: %v", err)
 	}
 }
 

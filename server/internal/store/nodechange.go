@@ -22,6 +22,9 @@ func (s *Store) UpdateNode(ctx context.Context, a Act, name string, revision int
 		do(n)
 		n.ID, n.Name, n.State, n.StateReason, n.Record, n.Suggestions = old.ID, old.Name, old.State, old.StateReason, old.Record, old.Suggestions
 		n.AddedAt, n.AddedBy, n.Revision = old.AddedAt, old.AddedBy, old.Revision
+		if n.Binding != old.Binding || !reflect.DeepEqual(n.EK, old.EK) {
+			n.State, n.StateReason, n.Record = trust.Pending, "not enrolled yet", nil
+		}
 		err := n.Check()
 		if err != nil {
 			return invalid(err)
@@ -33,9 +36,6 @@ func (s *Store) UpdateNode(ctx context.Context, a Act, name string, revision int
 			return err
 		}
 
-		if n.Binding != old.Binding || !reflect.DeepEqual(n.EK, old.EK) {
-			n.State, n.StateReason, n.Record = trust.Pending, "not enrolled yet", nil
-		}
 		if n.Pool != old.Pool || n.Record == nil {
 			err = t.withdraw(a, "node_id = $1", n.ID)
 		}
@@ -85,9 +85,9 @@ func (s *Store) RemoveNode(ctx context.Context, a Act, name string, revision int
 	return err
 }
 
-// Enrolled takes over what an enrolment of the node as it was asked found. The node is active and due at once.
+// Enrolled takes over what an enrolment of the node as it was asked found. The node is active and due at once; but if another node has this EK, it is on hold, and an alarm is raised.
 func (s *Store) Enrolled(ctx context.Context, a Act, asked *trust.Node, record verifier.NodeRecord, said trust.Suggestions) (trust.Node, error) {
-	return s.changeNode(ctx, a, asked.Name, asked.Revision, "node.enrolled", func(_ tx, n *trust.Node) error {
+	return s.changeNode(ctx, a, asked.Name, asked.Revision, "node.enrolled", func(t tx, n *trust.Node) error {
 		if n.ID != asked.ID {
 			return conflictf("the node was removed and another has its name")
 		}
@@ -95,7 +95,13 @@ func (s *Store) Enrolled(ctx context.Context, a Act, asked *trust.Node, record v
 			return invalid(fmt.Errorf("the record is that of %.64s", record.Name))
 		}
 		n.State, n.StateReason, n.Record, n.Suggestions = trust.Active, "", &record, said
-		return nil
+		owner, err := t.sharedEK(n)
+		if err != nil || owner == "" {
+			return err
+		}
+		n.Record = nil
+		reason := fmt.Sprintf("its EK is that of the node %s, and a TPM is in one machine", owner)
+		return errors.Join(t.hold(a, n, reason), t.alarm(a.At, AlarmKeyShared, n.Name, reason))
 	})
 }
 
@@ -134,8 +140,8 @@ func (t tx) writeNode(a Act, n *trust.Node) error {
 		due = millis(a.At)
 	}
 	_, err = t.exec("UPDATE nodes SET aliases = $2, address = $3, server_name = $4, pool = $5, labels = $6, state = $7, state_reason = $8, binding = $9, ek = $10, record = $11, "+
-		"suggestions = $12, revision = $13, due_at = $14 WHERE id = $1",
-		n.ID, f.aliases, n.Address, n.ServerName, n.Pool, f.labels, n.State, n.StateReason, n.Binding, f.ek, f.record, f.suggestions, n.Revision, due)
+		"suggestions = $12, revision = $13, due_at = $14, ek_name = $15 WHERE id = $1",
+		n.ID, f.aliases, n.Address, n.ServerName, n.Pool, f.labels, n.State, n.StateReason, n.Binding, f.ek, f.record, f.suggestions, n.Revision, due, f.ekName)
 	return err
 }
 

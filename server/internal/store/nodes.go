@@ -55,6 +55,13 @@ func (t tx) addNode(a Act, n *trust.Node) error {
 			return invalid(fmt.Errorf("the record is that of %.64s", n.Record.Name))
 		}
 		n.State, n.StateReason = trust.Active, ""
+		owner, err := t.sharedEK(n)
+		if err != nil {
+			return err
+		}
+		if owner != "" {
+			return conflictf("its EK is that of the node %s, and a TPM is in one machine: remove that node first", owner)
+		}
 	}
 
 	f, err := fieldsOf(n)
@@ -62,11 +69,11 @@ func (t tx) addNode(a Act, n *trust.Node) error {
 		return err
 	}
 	err = t.row("INSERT INTO nodes (name, aliases, address, server_name, pool, labels, state, state_reason, binding, ek, record, suggestions, revision, added_at, added_by, "+
-		"due_at, leased_until, failures, last_error, reached_at, good_quotes, bad_quotes, unanswered) "+
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $14, 0, 0, '', 0, 0, 0, 0) RETURNING id",
+		"ek_name, due_at, leased_until, failures, last_error, reached_at, good_quotes, bad_quotes, unanswered) "+
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $14, 0, 0, '', 0, 0, 0, 0) RETURNING id",
 		[]any{
 			n.Name, f.aliases, n.Address, n.ServerName, n.Pool, f.labels, n.State, n.StateReason, n.Binding, f.ek, f.record, f.suggestions,
-			n.Revision, millis(n.AddedAt), n.AddedBy,
+			n.Revision, millis(n.AddedAt), n.AddedBy, f.ekName,
 		}, &n.ID)
 	if err != nil {
 		return err
@@ -75,6 +82,15 @@ func (t tx) addNode(a Act, n *trust.Node) error {
 		return err
 	}
 	return t.log(a, entry{"node.add", n.Name, nodeDetail(n)})
+}
+
+// sharedEK returns the name of another node that is enrolled with the EK of a node's record; "" if there is none.
+func (t tx) sharedEK(n *trust.Node) (owner string, err error) {
+	err = t.row("SELECT nodes.name FROM nodes WHERE ek_name = $1 AND id <> $2 AND state <> 'decommissioned' LIMIT 1", []any{n.Record.EK.Name.String(), n.ID}, &owner)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return owner, err
 }
 
 // takeNames gives a node its names. Those of other nodes are a *TakenError.
@@ -122,8 +138,8 @@ func (t tx) node(where string, args ...any) (trust.Node, error) {
 	})
 }
 
-// fields are a node's parts that are stored as JSON.
-type fields struct{ aliases, labels, ek, record, suggestions string }
+// fields are a node's parts that are stored as JSON, and the Name of its enrolled EK.
+type fields struct{ aliases, labels, ek, record, suggestions, ekName string }
 
 // storedEK is an ExpectedEK as it is stored.
 type storedEK struct {
@@ -150,7 +166,7 @@ func fieldsOf(n *trust.Node) (fields, error) {
 	}
 	if n.Record != nil {
 		raw, err := n.Record.Marshal()
-		f.record, errs = string(raw), append(errs, err)
+		f.record, f.ekName, errs = string(raw), n.Record.EK.Name.String(), append(errs, err)
 	}
 	return f, errors.Join(errs...)
 }

@@ -92,8 +92,7 @@ func (s *Store) RefuseAK(ctx context.Context, a Act, name verifier.Hex, note str
 			return entry{}, invalid(err)
 		}
 		_, err := t.exec("INSERT INTO refused_aks (name, note, actor, at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING", name.String(), note, a.By, millis(a.At))
-		has := "record LIKE '%' || $1 || '%'" // hexadecimal digits: they match nothing but themselves
-		err = errors.Join(err, t.withdraw(a, "node_id IN (SELECT id FROM nodes WHERE "+has+")", name.String()), t.hurry(a, has, name.String()), t.bumpPolicy())
+		err = errors.Join(err, t.withdraw(a, "node_id IN (SELECT id FROM nodes WHERE "+hasAK+")", name.String()), t.hurry(a, hasAK, name.String()), t.bumpPolicy())
 		return entry{"ak.refuse", name.String(), note}, err
 	})
 	if err != nil {
@@ -102,14 +101,17 @@ func (s *Store) RefuseAK(ctx context.Context, a Act, name verifier.Hex, note str
 	return nil
 }
 
-// AllowAK takes an AK off the refuse list.
+// hasAK selects the nodes that are enrolled with an AK. Its Name is in hexadecimal digits: they match nothing but themselves.
+const hasAK = "record LIKE '%' || $1 || '%'"
+
+// AllowAK takes an AK off the refuse list. Nodes that have it are asked at once.
 func (s *Store) AllowAK(ctx context.Context, a Act, name verifier.Hex) error {
 	err := s.act(ctx, a, func(t tx) (entry, error) {
 		n, err := t.exec("DELETE FROM refused_aks WHERE name = $1", name.String())
 		if err == nil && n == 0 {
 			err = ErrNotFound
 		}
-		return entry{"ak.allow", name.String(), nil}, errors.Join(err, t.bumpPolicy())
+		return entry{"ak.allow", name.String(), nil}, errors.Join(err, t.hurry(a, hasAK, name.String()), t.bumpPolicy())
 	})
 	if err != nil {
 		return fmt.Errorf("taking the AK %s off the refuse list: %w", name, err)

@@ -11,7 +11,8 @@ import (
 type Retention struct {
 	// History is how long changes are kept, with their evidence; the last one of each node stays. 0: for ever.
 	History time.Duration
-	// LogBytes bounds the event logs together. Where it is exceeded, those go that were stored first, even if evidence names them: that evidence can't be judged again by others then. 0: no bound.
+	// LogBytes bounds the event logs together. Where it is exceeded, those go that were stored first, even if evidence names them: that evidence can't be judged again by others then.
+	// But those that the last good evidence of a node names go after all others: a node that lies does not push out what others need. 0: no bound.
 	LogBytes int64
 }
 
@@ -50,7 +51,10 @@ func (t tx) pruneLogs(r Retention, p *Pruned) error {
 	if r.LogBytes <= 0 {
 		return nil
 	}
-	n, err := t.exec("DELETE FROM logs WHERE sha256 IN (SELECT sha256 FROM (SELECT sha256, sum(size) OVER (ORDER BY used_at DESC, sha256) AS total FROM logs) AS sums WHERE total > $1)", r.LogBytes)
+	isGood := "EXISTS (SELECT 1 FROM evidence_logs JOIN evidence ON evidence.id = evidence_logs.evidence_id WHERE evidence_logs.sha256 = logs.sha256 AND kind = 'good')"
+	ranked := "SELECT sha256, size, used_at, " + isGood + " AS is_good FROM logs"
+	sums := "SELECT sha256, sum(size) OVER (ORDER BY is_good DESC, used_at DESC, sha256) AS total FROM (" + ranked + ") AS ranked"
+	n, err := t.exec("DELETE FROM logs WHERE sha256 IN (SELECT sha256 FROM ("+sums+") AS sums WHERE total > $1)", r.LogBytes)
 	p.Logs += n
 	p.LogsOfEvidence = n
 	return err

@@ -58,6 +58,23 @@ func (s *Store) EndLeases(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// Recall makes the nodes due that are due, or claimed until, later than latest, beyond which no schedule goes: the clock was set back since. It returns how many there were.
+func (s *Store) Recall(ctx context.Context, now, latest time.Time) (nodes int64, err error) {
+	var isAny bool // mostly there is none, and looking costs less than a transaction that writes
+	late := []any{millis(latest), int64(never)}
+	if err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM nodes WHERE due_at > $1 AND due_at < $2)", late...).Scan(&isAny); err != nil || !isAny {
+		return 0, err
+	}
+	err = s.change(ctx, func(t tx) error {
+		nodes, err = t.exec("UPDATE nodes SET due_at = $3, leased_until = 0 WHERE due_at > $1 AND due_at < $2", append(late, millis(now))...)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("asking nodes anew after the clock was set back: %w", err)
+	}
+	return nodes, nil
+}
+
 // Hurry makes a node due at once. That is no act of an administrator: it changes nothing that decides.
 func (s *Store) Hurry(ctx context.Context, name string, now time.Time) error {
 	err := s.change(ctx, func(t tx) error {

@@ -52,7 +52,7 @@ func (s *Store) Stats(ctx context.Context, now time.Time) (Stats, error) {
 }
 
 // AlarmKinds returns the closed list.
-func AlarmKinds() []string { return []string{AlarmNameTaken, AlarmKeyChanged} }
+func AlarmKinds() []string { return []string{AlarmNameTaken, AlarmKeyChanged, AlarmKeyShared} }
 
 // bytes is the size of the file, and of what SQLite keeps beside it.
 func (s *Store) bytes() (total int64, err error) {

@@ -58,6 +58,12 @@ func TestWhatIsWrongWithANodeIsTold(t *testing.T) {
 		"inventory without an EK": {func(n *trust.Node) { n.EK = trust.ExpectedEK{} }, "needs the EK"},
 		"first use with an EK":    {func(n *trust.Node) { n.Binding = verifier.BindingFirstUse }, "does not look at"},
 		"an issuer alone":         {func(n *trust.Node) { n.EK.Issuer = "CN=Maker" }, "go together"},
+		"a record of another EK": {func(n *trust.Node) {
+			n.Record = &verifier.NodeRecord{Binding: n.Binding, EK: verifier.EKRecord{Name: []byte{1}}}
+		}, "not that of the EK in the record"},
+		"a record of another enrolment": {func(n *trust.Node) {
+			n.Record = &verifier.NodeRecord{Binding: verifier.BindingFirstUse, EK: verifier.EKRecord{Name: n.EK.Name}}
+		}, "by first_use"},
 	} {
 		n := good()
 		test.spoil(&n)

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/big"
@@ -153,6 +154,12 @@ func (n *Node) checkBinding() error {
 	}
 	if (n.EK.Serial == nil) != (n.EK.Issuer == "") {
 		return errors.New("a certificate's serial number and issuer go together")
+	}
+	if n.Record != nil && len(n.EK.Name) > 0 && !bytes.Equal(n.EK.Name, n.Record.EK.Name) {
+		return fmt.Errorf("its Name is not that of the EK in the record, %s", n.Record.EK.Name)
+	}
+	if n.Record != nil && n.Record.Binding != n.Binding {
+		return fmt.Errorf("the record is of an enrolment by %s, write that binding", n.Record.Binding)
 	}
 	return nil
 }

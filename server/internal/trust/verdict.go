@@ -108,12 +108,21 @@ type Boot struct {
 	ResetCount, RestartCount uint32
 }
 
-// At returns the verdict as it stands at a time: one that has expired is unknown. Its times, generation and boot stay, to tell what it was.
+// ClockSkew is how far ahead of the clock a trusted verdict may have been quoted.
+const ClockSkew = time.Minute
+
+// At returns the verdict as it stands at a time: one that has expired is unknown, and so is a trusted one from later than now: the clock was set back, and nobody knows for how long the
+// verdict holds. Its times, generation and boot stay, to tell what it was.
 func (v Verdict) At(now time.Time) Verdict {
-	if v.Level == Unknown || now.Before(v.ExpiresAt) {
+	isLater := v.Level == Trusted && v.QuotedAt.After(now.Add(ClockSkew))
+	if v.Level == Unknown || now.Before(v.ExpiresAt) && !isLater {
 		return v
 	}
-	v.Level, v.Reason, v.Detail, v.Sets = Unknown, Stale, "the last verdict ("+v.Level.String()+", "+string(v.Reason)+") has expired", nil
+	ended := ") has expired"
+	if isLater {
+		ended = ") is from later than now: the clock was set back"
+	}
+	v.Level, v.Reason, v.Detail, v.Sets = Unknown, Stale, "the last verdict ("+v.Level.String()+", "+string(v.Reason)+ended, nil
 	return v
 }
 

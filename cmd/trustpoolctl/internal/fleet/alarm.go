@@ -14,7 +14,7 @@ import (
 func newAlarm(out *console.Output) *cobra.Command {
 	cmd, a := group(out, "alarm", "Look at what an administrator has to look at",
 		`alarm tells of what somebody has to look at: name_taken, a name was claimed that belongs to another node; key_changed, a key signed for a node that is not enrolled
-for it. An alarm is open until somebody acknowledges it.`)
+for it; key_shared, a node has the EK of another one. An alarm is open until somebody acknowledges it.`)
 	cmd.AddCommand(newAlarmList(a), newAlarmAck(a))
 	return cmd
 }

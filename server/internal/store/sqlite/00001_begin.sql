@@ -59,6 +59,7 @@ CREATE TABLE nodes (
     binding      TEXT NOT NULL,
     ek           TEXT NOT NULL,
     record       TEXT NOT NULL,
+    ek_name      TEXT NOT NULL, -- that of the record, in hexadecimal digits
     suggestions  TEXT NOT NULL,
     revision     BIGINT NOT NULL,
     added_at     BIGINT NOT NULL,
@@ -77,6 +78,7 @@ CREATE TABLE nodes (
 CREATE INDEX nodes_due ON nodes (due_at);
 CREATE INDEX nodes_pool ON nodes (pool);
 CREATE INDEX nodes_name ON nodes (name);
+CREATE INDEX nodes_ek ON nodes (ek_name);
 
 -- Who has a name, its own or an alias. Decommissioned nodes have none.
 CREATE TABLE names (
