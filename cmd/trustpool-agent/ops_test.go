@@ -199,7 +199,11 @@ func TestSystemdAndTheAdminListenerAreToldWhetherItCanQuote(t *testing.T) {
 		t.Errorf("told before READY=1: %q", before)
 	}
 
-	w.told(t, "STATUS=cannot quote: TPM_ABSENT: TPM not reachable: opening the TPM: waiting for "+w.tpm.path)
+	why := "STATUS=cannot quote: TPM_ABSENT: TPM not reachable: opening the TPM: waiting for " + w.tpm.path
+	if !strings.Contains(strings.Join(before, " "), why) { // that it is ready may be told before or after
+		w.told(t, why)
+	}
+
 	w.wantReady(t, http.StatusServiceUnavailable, "TPM_ABSENT: TPM not reachable")
 	w.told(t, "WATCHDOG=1") // a TPM that is not there is no reason for a restart
 

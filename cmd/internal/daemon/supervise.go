@@ -79,6 +79,10 @@ func (s *Supervisor) Run(ctx context.Context, stopped <-chan struct{}, daemon Su
 		case line := <-s.lines:
 			s.notify("STATUS=" + line)
 		case <-beat:
+			if running != nil {
+				continue // systemd waits for READY=1, not for this
+			}
+
 			err := daemon.Hung()
 			if err == nil {
 				s.notify(systemd.SdNotifyWatchdog)
