@@ -104,7 +104,7 @@ func (c chart) svg() string {
 		fmt.Fprintf(&body, "<text x=\"%d\" y=\"%d\" class=\"%s\">%s</text>\n", x, y, class, html.EscapeString(what))
 	}
 
-	text(10, 22, "title", c.title)
+	text(10, 22, "title", c.title+" (log. scale)")
 
 	for _, g := range c.groups {
 		text(10, y+22, "group", g.title)
