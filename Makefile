@@ -17,10 +17,10 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench bench-server pictures man package package-test vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench bench-server pictures man package package-test openstack-test vm-test clean need-go
 
 help: ## Lists these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-go ## Builds the static binaries into build/.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$(STAMP) -ldflags '-s -w' -o build/ $(COMMANDS:%=./cmd/%)
@@ -80,6 +80,9 @@ package: need-go ## Builds the deb and rpm packages, for amd64 and arm64, into b
 package-test: need-go ## Builds the packages twice, checks them, and takes them through their life in a container (needs root).
 	@$(PART) packages .ci/packages apparmor debian-archive-keyring lintian man-db mmdebstrap procps rpm shellcheck systemd-container
 	@$(PART) package .ci/package
+
+openstack-test: need-go ## Holds what the server says to OpenStack against a real Placement, Keystone and Nova; RUN=: only the tests of that name.
+	@$(PART) openstack .ci/openstack-test
 
 clean: ## Removes build/.
 	rm -rf build

@@ -1,0 +1,74 @@
+//go:build openstack
+
+package openstacktest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+)
+
+// placementVersion is the newest microversion of the oldest Placement that the tests run on.
+const placementVersion = "placement 1.39"
+
+// asAdmin is how an administrator speaks to a Placement without Keystone.
+var asAdmin = http.Header{"X-Auth-Token": {"admin"}}
+
+// request speaks to an API past trustpool, and returns the status and the body. It knows nothing of what it sends, so that it can be wrong on purpose.
+func request(t testing.TB, method, url string, header http.Header, body any) (int, []byte) {
+	t.Helper()
+
+	var sent io.Reader
+
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		sent = bytes.NewReader(text)
+	}
+
+	req, err := http.NewRequestWithContext(t.Context(), method, url, sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	req.Header = header.Clone()
+	req.Header.Set("OpenStack-Api-Version", placementVersion)
+	req.Header.Set("Content-Type", "application/json")
+
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+
+	defer func() { _ = answer.Body.Close() }()
+
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+
+	return answer.StatusCode, text
+}
+
+// must is a request that has to answer with that status; an answer other than nil is decoded.
+func must(t testing.TB, status int, method, url string, header http.Header, body, answer any) {
+	t.Helper()
+
+	got, text := request(t, method, url, header, body)
+	if got != status {
+		t.Fatalf("%s %s: status %d, want %d: %s", method, url, got, status, text)
+	}
+
+	if answer == nil {
+		return
+	}
+
+	if err := json.Unmarshal(text, answer); err != nil {
+		t.Fatalf("%s %s: %v: %s", method, url, err, text)
+	}
+}
