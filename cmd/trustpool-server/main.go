@@ -52,7 +52,7 @@ start only. It exits with 2 for wrong flags or config, and with 1 if it fails at
 		},
 	}
 	root.PersistentFlags().StringVar(&configPath, "config", "/etc/trustpool-server/server.yaml", "configuration `file`, see server.yaml(5)")
-	root.AddCommand(checkConfigCommand(&configPath), tokenCommand(&configPath), backupCommand(&configPath), restoreCommand(&configPath), versionCommand())
+	root.AddCommand(checkConfigCommand(&configPath), tokenCommand(&configPath), backupCommand(&configPath), restoreCommand(&configPath), publishCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return daemon.UsageError{Err: fmt.Errorf("%w; see trustpool-server --help", err)}
 	})
@@ -61,10 +61,14 @@ start only. It exits with 2 for wrong flags or config, and with 1 if it fails at
 
 // hintConfig says where to begin if there is no config file.
 func hintConfig(path string, err error) error {
+	return hintSample(path, err, "A commented sample is packaging/trustpool-server/server.yaml; docs/server.md says what it needs")
+}
+
+func hintSample(path string, err error, hint string) error {
 	if _, gone := os.Stat(path); err == nil || !errors.Is(gone, fs.ErrNotExist) {
 		return err
 	}
-	return fmt.Errorf("%w\n  A commented sample is packaging/trustpool-server/server.yaml; docs/server.md says what it needs", err)
+	return fmt.Errorf("%w\n  %s", err, hint)
 }
 
 // usageArgs refuses positional arguments.

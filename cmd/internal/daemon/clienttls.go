@@ -69,7 +69,7 @@ func (c *ClientTLS) read() error {
 	contents := make(map[string][]byte)
 
 	for _, path := range []string{c.files.Certificate, c.files.Key, c.files.CA} {
-		content, err := readTLSFile(path)
+		content, err := ReadFile(path)
 		if err != nil {
 			return fmt.Errorf("loading TLS files for calls: %w", err)
 		}

@@ -59,7 +59,7 @@ func (f TLSFiles) load(tokens bool) (*material, error) {
 
 	m, digest := &material{}, sha256.New()
 	read := func(what, path string) ([]byte, error) {
-		content, err := readTLSFile(path)
+		content, err := ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("loading %s: %w", what, err)
 		}
@@ -153,7 +153,8 @@ func heldPair(chain []byte, held func(crypto.PublicKey) (crypto.Signer, error)) 
 	return pair, err
 }
 
-func readTLSFile(path string) ([]byte, error) {
+// ReadFile reads what a config names, a path or credential:NAME as CredentialPath takes it, up to 16 MiB.
+func ReadFile(path string) ([]byte, error) {
 	path, err := CredentialPath(path)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,147 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"math/bits"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trustpool/trustpool/server/api"
+)
+
+// maxPause is the longest pause before something is given again to a host that could not be written.
+const maxPause = time.Minute
+
+// change is a write.
+type change struct {
+	name     string
+	host     *host
+	trust    api.Trust
+	from, to State
+	// urgent: something is taken away.
+	urgent bool
+	err    error
+	// skipped: it can wait, and something else can't.
+	skipped bool
+}
+
+// takes tells whether the write takes something away: marks, or the way in.
+func (c *change) takes() bool {
+	return len(lacking(c.from.Marks, c.to.Marks)) > 0 || c.to.Bar > c.from.Bar || c.host.unsure && c.trust != api.Trusted
+}
+
+// settle writes what differs from what should be, by what is known now. What takes trust away goes first.
+func (p *Publisher) settle(ctx context.Context) Report {
+	p.sayStale()
+	now := p.clock()
+	report := Report{Hosts: len(p.hosts), DryRun: p.DryRun}
+	counts := make(map[api.Trust]int)
+	var takes, gives []*change
+	for _, name := range slices.Sorted(maps.Keys(p.hosts)) {
+		h := p.hosts[name]
+		t := h.trust(now, p.config.MaxAge)
+		counts[t]++
+		if !p.answered && now.mono < startGrace {
+			continue // the publisher before this one may have known better
+		}
+		want := p.config.want(h, t)
+		if !slices.Equal(want.Marks, h.marks) {
+			h.marks, h.since = want.Marks, now.mono
+		}
+		c := &change{name: name, host: h, trust: t, from: h.shown, to: want}
+		c.urgent = c.takes()
+		switch {
+		case same(h.shown, want) && !h.unsure:
+			h.fails = 0
+		case c.urgent:
+			takes = append(takes, c)
+		case now.mono >= h.retry:
+			gives = append(gives, c)
+		}
+	}
+	p.writeAll(ctx, takes)
+	p.writeAll(ctx, gives)
+	report.add(takes, gives)
+	p.tell(counts)
+	return report
+}
+
+// writeAll writes several hosts at a time. Where none is urgent, it leaves off as soon as something may have happened that is.
+func (p *Publisher) writeAll(ctx context.Context, changes []*change) {
+	if p.DryRun {
+		return
+	}
+	var group errgroup.Group
+	group.SetLimit(p.config.Concurrency)
+	lapse := p.clock().mono + p.untilLapse()
+	for i, c := range changes {
+		// Some are always written, so that a flood of news does not keep hosts waiting for ever.
+		if ctx.Err() != nil || !c.urgent && i >= p.config.Concurrency && (p.news.waiting() || p.clock().mono >= lapse) {
+			c.skipped = true
+			continue
+		}
+		group.Go(func() error {
+			limit := callTimeout
+			if !c.urgent {
+				limit = min(limit, max(lapse-p.clock().mono, time.Millisecond))
+			}
+			within, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			c.err = p.Sink.Write(within, c.name, c.to)
+			p.alive()
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	for _, c := range changes {
+		p.written(ctx, c)
+	}
+	if slices.ContainsFunc(changes, func(c *change) bool { return c.skipped }) {
+		p.news.again()
+	}
+}
+
+// written notes what became of a write.
+func (p *Publisher) written(ctx context.Context, c *change) {
+	log := p.Logger.With("host", c.name, "trust", c.trust, "reason", c.host.reason(c.trust))
+	switch {
+	case c.skipped:
+		return
+	case c.err == nil:
+		log.Info("published", "marks", c.to.Marks, "bar", c.to.Bar.String())
+		c.host.shown, c.host.unsure, c.host.fails, c.host.before = c.to, false, 0, nil
+	case errors.Is(c.err, ErrNoHost):
+		delete(p.hosts, c.name)
+	case ctx.Err() != nil:
+		return // told to stop
+	default:
+		p.failed(c, log)
+	}
+	p.Metrics.written(c)
+}
+
+// failed has a write tried again: what takes something away in each round, what gives something after ever longer pauses.
+func (p *Publisher) failed(c *change, log *slog.Logger) {
+	h := c.host
+	h.unsure = true
+	h.fails++
+	h.retry = p.clock().mono + min(p.config.Interval<<min(h.fails-1, 8), maxPause)
+	if bits.OnesCount(uint(h.fails)) == 1 { //nolint:gosec // it is more than 0
+		log.Warn("a host could not be written", "failures", h.fails, "error", c.err)
+	}
+}
+
+// sayStale says once that the server has not answered for so long that nobody is trusted.
+func (p *Publisher) sayStale() {
+	now := p.clock()
+	stale := len(p.hosts) > 0 && now.mono-p.lastGood >= p.config.MaxAge
+	if stale && !p.stale {
+		p.Logger.Error("no host is trusted any more: the attestation server has not answered for max_age", "max_age", p.config.MaxAge.String())
+	}
+	p.stale = stale
+}

@@ -1,0 +1,74 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// withdrawals is how often Withdraw tries.
+const withdrawals = 3
+
+// Withdraw takes all marks from all hosts, whatever the attestation server says, and if so told lifts the bars that publishers have set. It tries each host several times, and returns an error if marks may
+// be left. Publishers that run go on, and set them again.
+func (p *Publisher) Withdraw(ctx context.Context, bars bool) (Report, error) {
+	var (
+		report Report
+		err    error
+	)
+	for try := range withdrawals {
+		if try > 0 {
+			select {
+			case <-ctx.Done():
+				return report, errors.Join(err, ctx.Err())
+			case <-time.After(time.Second):
+			}
+		}
+		if report, err = p.withdraw(ctx, bars); err == nil {
+			return report, nil
+		}
+	}
+	return report, err
+}
+
+func (p *Publisher) withdraw(ctx context.Context, bars bool) (Report, error) {
+	if err := p.read(ctx, readTimeout); err != nil {
+		return Report{}, err
+	}
+	var takes []*change
+	for _, name := range slices.Sorted(maps.Keys(p.hosts)) {
+		h := p.hosts[name]
+		want := State{Bar: h.shown.Bar, Reason: "trustpool: withdrawn", Held: h.shown.Held}
+		if bars && !h.shown.Held {
+			want.Bar = NoBar
+		}
+		if !same(h.shown, want) {
+			takes = append(takes, &change{name: name, host: h, from: h.shown, to: want, trust: h.trust(p.clock(), p.config.MaxAge), urgent: true})
+		}
+	}
+	report := Report{Hosts: len(p.hosts), DryRun: p.DryRun}
+	p.writeAll(ctx, takes)
+	report.add(takes)
+	if n := report.failed(); n > 0 {
+		return report, fmt.Errorf("%d hosts could not be written, and may still bear marks; the first: %s", n, report.firstError())
+	}
+	return report, ctx.Err()
+}
+
+// Once reconciles once. A server that does not answer is asked again for a few seconds; if it still does not, no host is trusted, and the error says so.
+func (p *Publisher) Once(ctx context.Context) (Report, error) {
+	for {
+		last := p.clock().mono >= startGrace
+		report := p.full(ctx)
+		if p.answered || len(p.hosts) == 0 || last || ctx.Err() != nil {
+			return report, errors.Join(report.err, ctx.Err())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
