@@ -18,16 +18,18 @@ import (
 // sink is a kind of place where verdicts are published.
 type sink struct {
 	name, short string
-	// config returns the sink's configuration file with its defaults, /etc/trustpool-server/NAME.yaml.
+	// config returns the sink's configuration file with its defaults, /etc/trustpool-server/publish-NAME.yaml.
 	config func() publish.File
 }
 
 // sinks are all of them. A further one is a file in server/publish, and a line here.
 func sinks() []sink {
-	return []sink{}
+	return []sink{
+		{"placement", "Keep traits in OpenStack's Placement on trusted hosts", func() publish.File { return publish.DefaultPlacementFile() }},
+	}
 }
 
-func (s sink) path() string { return "/etc/trustpool-server/" + s.name + ".yaml" }
+func (s sink) path() string { return "/etc/trustpool-server/publish-" + s.name + ".yaml" }
 
 func publishCommand() *cobra.Command {
 	command := &cobra.Command{
@@ -75,7 +77,7 @@ SIGINT and SIGTERM end it; what it published stays, until "withdraw" takes it aw
 			return s.run(cmd.Context(), f.config, cmd.ErrOrStderr())
 		},
 	}
-	command.PersistentFlags().StringVar(&f.config, "config", s.path(), fmt.Sprintf("configuration `file`, see %s.yaml(5)", s.name))
+	command.PersistentFlags().StringVar(&f.config, "config", s.path(), fmt.Sprintf("configuration `file`, see publish-%s.yaml(5)", s.name))
 	command.Flags().BoolVar(&f.once, "once", false, "look at all hosts once, and end")
 	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "tell once what would be written, and write nothing")
 	command.Flags().BoolVar(&f.json, "json", false, "tell it in JSON")

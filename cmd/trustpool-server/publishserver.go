@@ -122,5 +122,5 @@ func (s *askedServer) dial(contents map[string][]byte) (*api.Client, error) {
 
 // hintPublisher says where to begin if there is no config file.
 func hintPublisher(path string, s sink, err error) error {
-	return hintSample(path, err, fmt.Sprintf("A commented sample is packaging/trustpool-server/%s.yaml; docs/publish.md says what it needs", s.name))
+	return hintSample(path, err, fmt.Sprintf("A commented sample is packaging/trustpool-server/publish-%s.yaml; docs/publish.md says what it needs", s.name))
 }
