@@ -1,0 +1,524 @@
+package kubernetestest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trustpool/trustpool/server/publish"
+)
+
+const (
+	mark     = "node-restriction.kubernetes.io/trustpool-trusted"
+	goldMark = "node-restriction.kubernetes.io/trustpool-gold"
+	taintKey = "trustpool/untrusted"
+)
+
+// cluster is an API server and who may call it, each by a token: an administrator, the publisher with no more rights than its manifest gives, and an account without any.
+type cluster struct {
+	url                        string
+	ca                         []byte // DER
+	admin, publisher, stranger string
+	// compact makes the server forget the revisions that are older than now: lists that began with one can't be continued.
+	compact func(*testing.T)
+
+	nodes atomic.Int64 // that were created
+	once  sync.Once
+	http  *http.Client
+}
+
+// TestSinkOnStandIn runs the suite without a cluster.
+func TestSinkOnStandIn(t *testing.T) {
+	t.Parallel()
+	suite(t, newStandIn(t))
+}
+
+// suite is what a sink does on a cluster, in the order given: its tests share the cluster's nodes by different names.
+func suite(t *testing.T, c *cluster) {
+	for name, test := range map[string]func(*testing.T, *cluster){
+		"a state is written, read back and taken away, and nothing else changes": writesOnlyItsOwn,
+		"taints of others survive, also those that come meanwhile":               keepsOthersTaints,
+		"what shows the state already is not written again":                      writesNothingTwice,
+		"the key with two effects becomes one taint":                             mendsTwoEffects,
+		"a label with another value is no mark, and is mended":                   mendsOtherValues,
+		"a node that is gone is no host":                                         findsNoHost,
+		"many nodes are read in pages, and again when the list has expired":      readsPages,
+		"two publishers at once agree":                                           agreesWithItself,
+		"callers without rights are told what to do":                             explainsRefusals,
+		"nodes outside the selector are held":                                    holdsOthersNodes,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c)
+		})
+	}
+}
+
+func writesOnlyItsOwn(t *testing.T, c *cluster) {
+	node := c.create(t, object{"labels": object{"team": "blue"}, "annotations": object{"note": "kept"}}, object{"providerID": "test://machine", "taints": []any{other("NoSchedule")}})
+	before := c.get(t, node)
+	sink := c.sink(t, nil)
+
+	if diff := cmp.Diff(publish.State{}, c.read(t, sink)[node]); diff != "" {
+		t.Errorf("a fresh node: -want +got\n%s", diff)
+	}
+
+	for _, want := range []publish.State{
+		{Marks: []string{goldMark, mark}},
+		{Bar: publish.NoNewGuests, Reason: "pcr_mismatch"},
+		{Bar: publish.NoGuests, Reason: "quote_invalid"},
+		{Marks: []string{mark}, Bar: publish.NoNewGuests, Reason: "because"},
+		{Marks: []string{mark}},
+		{},
+	} {
+		c.write(t, sink, node, want)
+		annotations, _ := c.get(t, node)["metadata"].(object)["annotations"].(object)
+
+		if got, _ := annotations["trustpool/reason"].(string); got != want.Reason {
+			t.Errorf("the reason is %q, want %q", got, want.Reason)
+		}
+
+		want.Reason = "" // not read back
+		if diff := cmp.Diff(want, c.read(t, sink)[node]); diff != "" {
+			t.Errorf("-written +read\n%s", diff)
+		}
+	}
+
+	if diff := cmp.Diff(before, c.get(t, node)); diff != "" {
+		t.Errorf("-before +after\n%s", diff)
+	}
+}
+
+func keepsOthersTaints(t *testing.T, c *cluster) {
+	node := c.create(t, nil, object{"taints": []any{other("NoSchedule"), other("NoExecute")}})
+	sink := c.sink(t, nil)
+
+	// Somebody else adds taints while ours comes and goes. All of his have to be there at the end.
+	const rounds = 20
+
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range rounds {
+			c.update(t, node, func(n object) {
+				spec := child(n, "spec")
+				taints, _ := spec["taints"].([]any)
+				spec["taints"] = append(taints, object{"key": fmt.Sprint("another/", i), "value": "x", "effect": "PreferNoSchedule"})
+			})
+		}
+	})
+
+	for i := range rounds {
+		c.write(t, sink, node, publish.State{Bar: publish.Bar(i % 3)})
+	}
+	wg.Wait()
+
+	c.write(t, sink, node, publish.State{Bar: publish.NoNewGuests})
+
+	seen := make(map[string]bool)
+	for _, each := range c.get(t, node)["spec"].(object)["taints"].([]any) {
+		seen[fmt.Sprint(each.(object)["key"], " ", each.(object)["effect"])] = true
+	}
+
+	want := map[string]bool{"other/one NoSchedule": true, "other/one NoExecute": true, taintKey + " NoSchedule": true}
+	for i := range rounds {
+		want[fmt.Sprint("another/", i, " PreferNoSchedule")] = true
+	}
+
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func writesNothingTwice(t *testing.T, c *cluster) {
+	node := c.create(t, nil, nil)
+	sink := c.sink(t, nil)
+
+	for _, want := range []publish.State{{}, {Marks: []string{mark}}, {Bar: publish.NoGuests, Reason: "x"}, {}} {
+		c.write(t, sink, node, want)
+		before := c.revision(t, node)
+		c.write(t, sink, node, want)
+
+		if after := c.revision(t, node); after != before {
+			t.Errorf("%+v written twice: revision %s became %s", want, before, after)
+		}
+	}
+}
+
+func mendsTwoEffects(t *testing.T, c *cluster) {
+	ours := func(effect string) object { return object{"key": taintKey, "value": "true", "effect": effect} }
+	sink := c.sink(t, nil)
+
+	for _, want := range []publish.State{{}, {Bar: publish.NoNewGuests}, {Bar: publish.NoGuests}} {
+		node := c.create(t, nil, object{"taints": []any{ours("NoSchedule"), other("NoSchedule"), ours("NoExecute"), ours("PreferNoSchedule")}})
+
+		if got := c.read(t, sink)[node].Bar; got != publish.NoGuests {
+			t.Errorf("both effects are read as %d, want the stronger", got)
+		}
+
+		c.write(t, sink, node, want)
+
+		left := []any{other("NoSchedule")}
+		if want.Bar != publish.NoBar {
+			left = append(left, ours(map[publish.Bar]string{publish.NoNewGuests: "NoSchedule", publish.NoGuests: "NoExecute"}[want.Bar]))
+		}
+
+		if diff := cmp.Diff(left, withoutTimes(c.get(t, node)["spec"].(object)["taints"])); diff != "" {
+			t.Errorf("%+v: -want +got\n%s", want, diff)
+		}
+	}
+}
+
+func mendsOtherValues(t *testing.T, c *cluster) {
+	sink := c.sink(t, nil)
+
+	for _, want := range []publish.State{{}, {Marks: []string{mark}}} {
+		node := c.create(t, object{"labels": object{mark: "yes"}}, nil)
+
+		if diff := cmp.Diff(publish.State{Marks: []string{mark + "=yes"}}, c.read(t, sink)[node]); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+
+		c.write(t, sink, node, want)
+
+		if diff := cmp.Diff(want, c.read(t, sink)[node]); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	}
+}
+
+func findsNoHost(t *testing.T, c *cluster) {
+	node := c.create(t, nil, nil)
+	sink := c.sink(t, nil)
+	c.call(t, http.MethodDelete, "/api/v1/nodes/"+node, nil, http.StatusOK)
+
+	for _, host := range []string{node, "", "..", "a/b", "Upper", "x?y"} {
+		if err := sink.Write(t.Context(), host, publish.State{}); !errors.Is(err, publish.ErrNoHost) {
+			t.Errorf("%q: error %v, want ErrNoHost", host, err)
+		}
+	}
+
+	// A path that leads nowhere must not look like a node that is gone.
+	lost := c.sink(t, func(file *publish.KubernetesFile) { file.Kubernetes.URL += "/nowhere" })
+	if err := lost.Write(t.Context(), node, publish.State{}); err == nil || errors.Is(err, publish.ErrNoHost) {
+		t.Errorf("with a wrong path: error %v, want another than ErrNoHost", err)
+	}
+
+	if _, err := lost.Read(t.Context()); err == nil {
+		t.Error("with a wrong path, nodes are read")
+	}
+}
+
+func readsPages(t *testing.T, c *cluster) {
+	var names []string
+	for range 510 {
+		names = append(names, c.create(t, nil, nil))
+	}
+
+	sink := c.sink(t, nil)
+	states := c.read(t, sink)
+
+	for _, name := range names {
+		if _, ok := states[name]; !ok {
+			t.Fatalf("%s is missing in %d nodes", name, len(states))
+		}
+	}
+
+	// The first list expires after its first page; the second one is whole.
+	front := c.front(t, func(lists, pages int) {
+		if lists == 1 && pages == 1 {
+			c.create(t, nil, nil) // or else there is nothing that is newer
+			c.compact(t)
+		}
+	})
+
+	expired := c.sink(t, func(file *publish.KubernetesFile) {
+		file.Kubernetes.URL = front.url
+		writeFile(t, file.Kubernetes.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.ca}))
+	})
+	if got := c.read(t, expired); len(got) <= len(states) || front.gone.Load() != 1 {
+		t.Errorf("%d nodes after %d expired lists, want more than %d after one", len(got), front.gone.Load(), len(states))
+	}
+}
+
+func agreesWithItself(t *testing.T, c *cluster) {
+	node := c.create(t, nil, nil)
+	want := publish.State{Marks: []string{mark}, Bar: publish.NoNewGuests}
+
+	var wg sync.WaitGroup
+	for range 4 {
+		sink := c.sink(t, nil)
+
+		wg.Go(func() {
+			for i := range 10 {
+				if err := sink.Write(t.Context(), node, publish.State{Bar: publish.Bar(i % 3)}); err != nil {
+					t.Error(err)
+				}
+			}
+
+			if err := sink.Write(t.Context(), node, want); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+
+	if diff := cmp.Diff(want, c.read(t, c.sink(t, nil))[node]); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+
+	if taints := c.get(t, node)["spec"].(object)["taints"].([]any); len(taints) != 1 {
+		t.Errorf("taints %v, want one", taints)
+	}
+}
+
+func explainsRefusals(t *testing.T, c *cluster) {
+	node := c.create(t, nil, nil)
+
+	for token, hint := range map[string]string{"wrong": "401 Unauthorized", c.stranger: "403 Forbidden"} {
+		sink := c.sink(t, func(file *publish.KubernetesFile) { writeFile(t, file.Kubernetes.TokenFile, []byte(token)) })
+
+		_, readErr := sink.Read(t.Context())
+		for _, err := range []error{readErr, sink.Write(t.Context(), node, publish.State{})} {
+			if err == nil || !strings.Contains(err.Error(), hint) {
+				t.Errorf("error %v, want one with %q", err, hint)
+			}
+		}
+	}
+
+	// Tokens are replaced while the publisher runs.
+	var tokenFile string
+	sink := c.sink(t, func(file *publish.KubernetesFile) { tokenFile = file.Kubernetes.TokenFile })
+	writeFile(t, tokenFile, []byte("wrong"))
+
+	if _, err := sink.Read(t.Context()); err == nil {
+		t.Error("nodes are read with a token that is not in the file any more")
+	}
+
+	writeFile(t, tokenFile, []byte(c.publisher+"\n"))
+	c.read(t, sink)
+}
+
+func holdsOthersNodes(t *testing.T, c *cluster) {
+	registered := object{"taints": []any{object{"key": taintKey, "value": "true", "effect": "NoSchedule"}}}
+	plane := c.create(t, object{"labels": object{"node-role.kubernetes.io/control-plane": ""}}, registered)
+	worker := c.create(t, nil, registered)
+	barring := c.sink(t, nil)
+	labelling := c.sink(t, func(file *publish.KubernetesFile) {
+		file.Bars = publish.BarsConfig{NoNewGuests: publish.Never, NoGuests: publish.Never}
+	})
+
+	for name, want := range map[string]struct {
+		sink publish.Sink
+		node string
+		held bool
+	}{
+		"a worker":        {barring, worker, false},
+		"a control plane": {barring, plane, true},
+		"without bars":    {labelling, worker, true},
+	} {
+		state := c.read(t, want.sink)[want.node]
+		if diff := cmp.Diff(publish.State{Bar: publish.NoNewGuests, Held: want.held}, state); diff != "" {
+			t.Errorf("%s: -want +got\n%s", name, diff)
+		}
+	}
+
+	// Labels are written on a held node, and whatever becomes of its taints meanwhile stays.
+	c.write(t, barring, plane, publish.State{Marks: []string{mark}, Held: true})
+
+	if diff := cmp.Diff(publish.State{Marks: []string{mark}, Bar: publish.NoNewGuests, Held: true}, c.read(t, barring)[plane]); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func other(effect string) object { return object{"key": "other/one", "value": "x", "effect": effect} }
+
+// withoutTimes takes off what the server may note about a taint.
+func withoutTimes(taints any) any {
+	for _, each := range taints.([]any) {
+		delete(each.(object), "timeAdded")
+	}
+
+	return taints
+}
+
+func (c *cluster) read(t *testing.T, sink publish.Sink) map[string]publish.State {
+	t.Helper()
+
+	states, err := sink.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return states
+}
+
+func (c *cluster) write(t *testing.T, sink publish.Sink, node string, want publish.State) {
+	t.Helper()
+
+	if err := sink.Write(t.Context(), node, want); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sink returns one with the publisher's token. change may change its configuration, and the file of its token.
+func (c *cluster) sink(t *testing.T, change func(*publish.KubernetesFile)) publish.Sink {
+	t.Helper()
+
+	dir := t.TempDir()
+	file := publish.DefaultKubernetesFile()
+	file.Marks = []publish.MarkConfig{{Name: mark}, {Name: goldMark}}
+	file.Bars = publish.BarsConfig{NoNewGuests: publish.NotTrusted, NoGuests: publish.Untrusted}
+	config := &file.Kubernetes
+	config.URL = c.url
+	config.CA = filepath.Join(dir, "ca.pem")
+	config.TokenFile = filepath.Join(dir, "token")
+	writeFile(t, config.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca}))
+	writeFile(t, config.TokenFile, []byte(c.publisher))
+
+	if change != nil {
+		change(file)
+	}
+
+	sink, err := file.Open(publish.Env{Marks: file.MarkNames(), ReadFile: os.ReadFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return sink
+}
+
+func writeFile(t *testing.T, path string, content []byte) {
+	t.Helper()
+
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// create makes a node with a name of its own.
+func (c *cluster) create(t *testing.T, metadata, spec object) string {
+	t.Helper()
+
+	if metadata == nil {
+		metadata = object{}
+	}
+
+	name := fmt.Sprintf("n%04d", c.nodes.Add(1))
+	metadata["name"] = name
+	c.call(t, http.MethodPost, "/api/v1/nodes", object{"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}, http.StatusCreated)
+
+	return name
+}
+
+// get returns a node without what changes with each write.
+func (c *cluster) get(t *testing.T, node string) object {
+	t.Helper()
+
+	n := c.call(t, http.MethodGet, "/api/v1/nodes/"+node, nil, http.StatusOK)
+	delete(n["metadata"].(object), "resourceVersion")
+	delete(n["metadata"].(object), "managedFields")
+
+	return n
+}
+
+func (c *cluster) revision(t *testing.T, node string) string {
+	t.Helper()
+
+	return c.call(t, http.MethodGet, "/api/v1/nodes/"+node, nil, http.StatusOK)["metadata"].(object)["resourceVersion"].(string)
+}
+
+// update changes a node as controllers do: read, change, write, and again on a conflict.
+func (c *cluster) update(t *testing.T, node string, change func(object)) {
+	t.Helper()
+
+	for {
+		n := c.call(t, http.MethodGet, "/api/v1/nodes/"+node, nil, http.StatusOK)
+		change(n)
+
+		code, _ := c.try(t, c.admin, http.MethodPut, "/api/v1/nodes/"+node, "application/json", n)
+		if code == http.StatusOK {
+			return
+		}
+
+		if code != http.StatusConflict {
+			t.Errorf("updating %s: %d", node, code)
+			return
+		}
+	}
+}
+
+// call is an administrator's request, whose answer has to have the code.
+func (c *cluster) call(t *testing.T, method, path string, body object, want int) object {
+	t.Helper()
+
+	code, answer := c.try(t, c.admin, method, path, "application/json", body)
+	if code != want {
+		t.Fatalf("%s %s: %d, want %d: %v", method, path, code, want, answer["message"])
+	}
+
+	return answer
+}
+
+// try is anybody's request.
+func (c *cluster) try(t *testing.T, token, method, path, contentType string, body any) (int, object) {
+	t.Helper()
+
+	var content []byte
+	if body != nil {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, c.url+path, bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", contentType)
+
+	response, err := c.client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var answer object
+	if err := json.Unmarshal(text, &answer); err != nil {
+		answer = object{"message": string(text)}
+	}
+
+	return response.StatusCode, answer
+}
+
+func (c *cluster) client() *http.Client {
+	c.once.Do(func() {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca}))
+		c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 16}}
+	})
+
+	return c.http
+}
