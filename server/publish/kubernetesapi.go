@@ -20,7 +20,7 @@ import (
 
 // Bounds of a call. A page of nodes is some megabytes, because a Node lists the images it holds.
 const (
-	callTimeout = 30 * time.Second
+	requestTimeout = 30 * time.Second
 	dialTimeout = 10 * time.Second
 	maxAnswer   = 32 << 20
 	maxError    = 64 << 10
@@ -65,7 +65,7 @@ func newKubernetesAPI(config KubernetesConfig, env Env) (*kubernetesAPI, error) 
 	protocols.SetHTTP1(true)
 
 	a.client = &http.Client{
-		Timeout:       callTimeout,
+		Timeout:       requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialTLSContext:      a.dial,
