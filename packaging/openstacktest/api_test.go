@@ -5,12 +5,10 @@ package openstacktest_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -28,43 +26,50 @@ type api struct {
 	// URL is where it answers, without a slash at the end.
 	URL string
 
-	said *output
+	name  string
+	cmd   *exec.Cmd
+	stdin io.Closer
+	said  *output
 }
 
 // serve starts serve.py on a folder with the API's configuration. It ends with the test, at the latest.
-func serve(t testing.TB, name, dir string, threads int, env ...string) *api {
+func serve(t testing.TB, name string, threads int, env ...string) *api {
 	t.Helper()
 
-	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
-	defer cancel()
-
-	a := &api{said: &output{}}
-	cmd := exec.Command(python, "serve.py", name, strconv.Itoa(threads))
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stderr = a.said
-
-	stdin, err := cmd.StdinPipe()
+	a, err := start(name, threads, env...)
 	if err != nil {
 		t.Fatal(err)
-	}
-
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v: run .ci/packages openstack", name, err)
 	}
 
 	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-
-		if t.Failed() {
-			t.Logf("%s in %s said:\n%s", name, dir, a.said)
-		}
+		a.end()
+		a.showFailure(t)
 	})
+
+	return a
+}
+
+// start starts serve.py, and waits until the API answers. It needs an end.
+func start(name string, threads int, env ...string) (*api, error) {
+	a := &api{name: name, cmd: exec.Command(python, "serve.py", name, strconv.Itoa(threads)), said: &output{}}
+	a.cmd.Env = append(os.Environ(), env...)
+	a.cmd.Stderr = a.said
+
+	stdin, err := a.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+
+	stdout, err := a.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+
+	if err := a.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w: run .ci/packages openstack", name, err)
+	}
+
+	a.stdin = stdin
 
 	first := make(chan string, 1)
 
@@ -76,37 +81,29 @@ func serve(t testing.TB, name, dir string, threads int, env ...string) *api {
 	select {
 	case line := <-first:
 		a.URL = string(bytes.TrimSpace([]byte(line)))
-	case <-ctx.Done():
-		_ = cmd.Process.Kill()
+	case <-time.After(startLimit):
 	}
 
 	if a.URL == "" {
-		t.Fatalf("%s does not start: run .ci/packages openstack if a module is missing below\n%s", name, a.said)
+		a.end()
+
+		return nil, fmt.Errorf("%s does not start: run .ci/packages openstack if a module is missing below\n%s", name, a.said)
 	}
 
-	return a
+	return a, nil
 }
 
-// placementConfig is Placement's own configuration, with the way that callers are known and a database.
-const placementConfig = `[DEFAULT]
-debug = false
-[api]
-auth_strategy = %s
-[placement_database]
-connection = sqlite:///%s
-sync_on_startup = true
-[placement]
-randomize_allocation_candidates = false
-`
+// end ends the process, which it does as soon as its standard input ends.
+func (a *api) end() {
+	_ = a.stdin.Close()
+	_ = a.cmd.Wait()
+}
 
-// startPlacement starts a Placement of the test's own, with an empty database. It takes whoever says to be "admin" (the token) for an administrator; the header X-Roles names other roles.
-func startPlacement(t testing.TB) *api {
-	t.Helper()
-
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "placement.conf"), fmt.Sprintf(placementConfig, "noauth2", filepath.Join(dir, "placement.db")))
-
-	return serve(t, "placement", dir, 4, "OS_PLACEMENT_CONFIG_DIR="+dir)
+// showFailure shows what the process said if the test failed.
+func (a *api) showFailure(t testing.TB) {
+	if t.Failed() {
+		t.Logf("%s said:\n%s", a.name, a.said)
+	}
 }
 
 // write writes a file of the test's.

@@ -4,7 +4,9 @@ package openstacktest_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -20,20 +22,43 @@ var asAdmin = http.Header{"X-Auth-Token": {"admin"}}
 func request(t testing.TB, method, url string, header http.Header, body any) (int, []byte) {
 	t.Helper()
 
+	status, text, err := exchange(t.Context(), method, url, header, body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+
+	return status, text
+}
+
+// ask is a request as administrator, outside a test's own time, that has to succeed.
+func ask(method, url string, answer any) error {
+	status, text, err := exchange(context.Background(), method, url, asAdmin, nil)
+	if err != nil || status >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s %s: status %d: %s: %w", method, url, status, text, err)
+	}
+
+	if answer == nil {
+		return nil
+	}
+
+	return json.Unmarshal(text, answer)
+}
+
+func exchange(ctx context.Context, method, url string, header http.Header, body any) (int, []byte, error) {
 	var sent io.Reader
 
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
-			t.Fatal(err)
+			return 0, nil, err
 		}
 
 		sent = bytes.NewReader(text)
 	}
 
-	req, err := http.NewRequestWithContext(t.Context(), method, url, sent)
+	req, err := http.NewRequestWithContext(ctx, method, url, sent)
 	if err != nil {
-		t.Fatal(err)
+		return 0, nil, err
 	}
 
 	req.Header = header.Clone()
@@ -42,17 +67,14 @@ func request(t testing.TB, method, url string, header http.Header, body any) (in
 
 	answer, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatalf("%s %s: %v", method, url, err)
+		return 0, nil, err
 	}
 
 	defer func() { _ = answer.Body.Close() }()
 
 	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, url, err)
-	}
 
-	return answer.StatusCode, text
+	return answer.StatusCode, text, err
 }
 
 // must is a request that has to answer with that status; an answer other than nil is decoded.
