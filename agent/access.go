@@ -11,9 +11,12 @@ import (
 	"strings"
 	"sync/atomic"
 
+	apb "github.com/openconfig/attestz/proto/tpm_attestz"
+	epb "github.com/openconfig/attestz/proto/tpm_enrollz"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
+	"github.com/trustpool/trustpool/agent/attestz"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 )
 
@@ -27,11 +30,12 @@ const (
 	RoleEnroll  Role = "enroll"  // read the identity and activate credentials
 	RoleAdmin   Role = "admin"   // install and request certificates, rotate and replace the AK
 	RoleObserve Role = "observe" // watch the status
+	RoleAttestz Role = "attestz" // have the bare nonce signed through OpenConfig attestz
 )
 
 // Roles returns all of them.
 func Roles() []Role {
-	return []Role{RoleQuote, RoleRaw, RoleEnroll, RoleAdmin, RoleObserve}
+	return []Role{RoleQuote, RoleRaw, RoleEnroll, RoleAdmin, RoleObserve, RoleAttestz}
 }
 
 // Caller is who makes a call.
@@ -131,7 +135,7 @@ func (a *access) remote(state tls.ConnectionState) (Caller, error) {
 	return caller, nil
 }
 
-// needed returns the role that a method needs; none for health checks. A method that is not listed can't be called.
+// needed returns the role that a method needs; none for health checks and reflection. A method that is not listed can't be called.
 func needed(method string) (role Role, known bool) {
 	switch method {
 	case agentv1.QuoteService_Quote_FullMethodName, agentv1.QuoteService_GetEventLog_FullMethodName,
@@ -145,8 +149,13 @@ func needed(method string) (role Role, known bool) {
 		agentv1.EnrollmentService_CommitAK_FullMethodName, agentv1.EnrollmentService_Reprovision_FullMethodName,
 		agentv1.EnrollmentService_GetTLSCertificateRequest_FullMethodName:
 		return RoleAdmin, true
+	case apb.TpmAttestzService_Attest_FullMethodName, epb.TpmEnrollzService_GetControlCardVendorID_FullMethodName,
+		epb.TpmEnrollzService_GetIakCert_FullMethodName, epb.TpmEnrollzService_Challenge_FullMethodName, epb.TpmEnrollzService_GetIdevidCsr_FullMethodName:
+		return RoleAttestz, true
+	case epb.TpmEnrollzService_RotateOIakCert_FullMethodName, epb.TpmEnrollzService_RotateAIKCert_FullMethodName:
+		return RoleAdmin, true
 	default:
-		return "", strings.HasPrefix(method, "/grpc.health.v1.Health/")
+		return "", strings.HasPrefix(method, "/grpc.health.v1.Health/") || strings.HasPrefix(method, "/grpc.reflection.v1")
 	}
 }
 
@@ -162,6 +171,10 @@ func mayCall(caller Caller, method string) error {
 
 // mayAsk refuses the request for a quote of PCRs that are not the caller's to see.
 func mayAsk(caller Caller, request any) error {
+	if attest, ok := request.(*apb.AttestRequest); ok && !caller.mayQuote(attestz.Selections(attest), RoleAttestz) {
+		return refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
+	}
+
 	quote, ok := request.(*agentv1.QuoteRequest)
 	if !ok {
 		return nil

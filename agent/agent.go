@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
 
 	"github.com/trustpool/trustpool/agent/internal/logs"
 	"github.com/trustpool/trustpool/agent/internal/tpm"
@@ -197,6 +198,8 @@ func (a *Agent) addServers(config Config) {
 	}
 	enrollment := &enrollmentService{tpm: a.tpm, logs: store, tlsKey: a.deps.TLSKey}
 
+	openconfig := newAttestz(config.Attestz, quotes, enrollment)
+
 	bounds := config.Listen.bounded()
 	add := func(listener net.Listener, transport credentials.TransportCredentials) {
 		gate := newGate(listener, bounds, a.metrics.denied)
@@ -205,7 +208,13 @@ func (a *Agent) addServers(config Config) {
 		server := grpc.NewServer(a.options(bounds, transport)...)
 		server.RegisterService(a.guard.waiting(agentv1.QuoteService_ServiceDesc), quotes)
 		server.RegisterService(a.guard.waiting(agentv1.EnrollmentService_ServiceDesc), enrollment)
+		openconfig.register(server, a.guard)
 		healthv1.RegisterHealthServer(server, a.health)
+
+		if config.Listen.Reflection {
+			reflection.Register(server)
+		}
+
 		a.servers = append(a.servers, listening{server, gate})
 	}
 

@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+	apb "github.com/openconfig/attestz/proto/tpm_attestz"
+	epb "github.com/openconfig/attestz/proto/tpm_enrollz"
 	"golang.org/x/time/rate"
 
+	"github.com/trustpool/trustpool/agent/attestz"
 	"github.com/trustpool/trustpool/agent/internal/tpm"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 )
@@ -188,6 +191,10 @@ func auditedAs(method string) string {
 	switch method {
 	case agentv1.QuoteService_Quote_FullMethodName:
 		return "quote"
+	case apb.TpmAttestzService_Attest_FullMethodName:
+		return "attestz quote"
+	case epb.TpmEnrollzService_RotateOIakCert_FullMethodName:
+		return "attestz certificate"
 	case agentv1.EnrollmentService_GetIdentity_FullMethodName:
 		return "identity"
 	case agentv1.EnrollmentService_ActivateCredential_FullMethodName:
@@ -212,6 +219,8 @@ func asked(request any) []slog.Attr {
 	switch request := request.(type) {
 	case *agentv1.QuoteRequest:
 		return []slog.Attr{slog.String("nonce_sha256", digestOf(request.GetNonce())), slog.String("bind_mode", request.GetBindMode().String())}
+	case *apb.AttestRequest:
+		return []slog.Attr{slog.String("nonce_sha256", digestOf(request.GetNonce())), slog.String("pcrs", requestedText(attestz.Selections(request)))}
 	case *agentv1.GetIdentityRequest:
 		return []slog.Attr{slog.String("nonce_sha256", digestOf(request.GetNonce()))}
 	case *agentv1.ActivateCredentialRequest:

@@ -27,8 +27,17 @@ type Config struct {
 	Logs    LogsConfig   `yaml:"logs"`
 	// StateDir is a folder of the agent's own, where it remembers which key is its AK. No secret is in it, and its loss does no harm as long as the TPM is not
 	// cleared as well. Default: /var/lib/trustpool-agent. Empty: nothing is remembered.
-	StateDir string      `yaml:"state_dir"`
-	Admin    AdminConfig `yaml:"admin"`
+	StateDir string        `yaml:"state_dir"`
+	Attestz  AttestzConfig `yaml:"attestz"`
+	Admin    AdminConfig   `yaml:"admin"`
+}
+
+// AttestzConfig is about OpenConfig attestz, which serves the same evidence to verifiers that speak its protocol.
+type AttestzConfig struct {
+	// Enabled serves TpmAttestzService, and of TpmEnrollzService what a host can do, on all listeners. Default: false, nobody is served.
+	Enabled bool `yaml:"enabled"`
+	// IAKCertificate is a file with a vendor's certificate for the AK, and its chain (PEM), which GetIakCert hands out. Default: none.
+	IAKCertificate string `yaml:"iak_certificate"`
 }
 
 // TPMConfig says which TPM to use and how.
@@ -155,6 +164,14 @@ func (c Config) Validate() error {
 
 	if c.Audit.File != "" && !filepath.IsAbs(c.Audit.File) {
 		p.add("audit.file", "%q is not an absolute path; write one", c.Audit.File)
+	}
+
+	if c.Attestz.IAKCertificate != "" && !filepath.IsAbs(c.Attestz.IAKCertificate) {
+		p.add("attestz.iak_certificate", "%q is not an absolute path; write one", c.Attestz.IAKCertificate)
+	}
+
+	if c.Attestz.IAKCertificate != "" && !c.Attestz.Enabled {
+		p.add("attestz.iak_certificate", "it says nothing while attestz is not served; remove it, or write attestz.enabled: true")
 	}
 
 	if c.Admin.Address != "" {

@@ -23,6 +23,8 @@ type ListenConfig struct {
 	Unix string `yaml:"unix"`
 	// UnixClients say who may call what on that socket. Default: root and the agent's own user have all roles, others who may open it have quote, raw and observe.
 	UnixClients []UnixRule `yaml:"unix_clients"`
+	// Reflection tells every caller who is let in what services, calls and messages there are (gRPC server reflection), as grpcurl asks. It tells no secret. Default: false.
+	Reflection bool `yaml:"reflection"`
 	// MaxConnections is how many connections there may be on each listener, MaxConnectionsPerAddress how many from one IPv4 address or IPv6 /64 network. More are
 	// closed before a word is said. Defaults: 1024 and 64.
 	MaxConnections           int `yaml:"max_connections"`
@@ -62,7 +64,8 @@ type ClientRule struct {
 	// subject:CN=quoter,O=Example.
 	SAN []string `yaml:"san"`
 	// Roles are quote (ask for quotes, logs and capabilities), raw (have the bare nonce signed), enroll (read the identity, activate credentials), admin (install
-	// and request certificates, rotate and replace the AK) and observe (watch the status). All of them let a caller ask for the agent's health.
+	// and request certificates, rotate and replace the AK), observe (watch the status) and attestz (have the bare nonce signed through OpenConfig attestz, if it is served). All of
+	// them let a caller ask for the agent's health.
 	Roles  []Role `yaml:"roles"`
 	Limits `yaml:",inline"`
 }
@@ -244,8 +247,8 @@ func validateGrant(p *problems, key string, roles []Role, l Limits) {
 		p.add(key+".pcrs", "%v; write e.g. sha256:17,18,19+sha384:17", err)
 	}
 
-	if l.PCRs != "" && !slices.Contains(roles, RoleQuote) && !slices.Contains(roles, RoleRaw) {
-		p.add(key+".pcrs", "it says nothing without the role quote or raw; remove it, or add the role")
+	if l.PCRs != "" && !slices.Contains(roles, RoleQuote) && !slices.Contains(roles, RoleRaw) && !slices.Contains(roles, RoleAttestz) {
+		p.add(key+".pcrs", "it says nothing without the role quote, raw or attestz; remove it, or add the role")
 	}
 
 	if l.Rate < 0 || l.Rate > 1e6 {

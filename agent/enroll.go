@@ -113,7 +113,7 @@ func (s *enrollmentService) activate(ctx context.Context, request *agentv1.Activ
 func (s *enrollmentService) InstallCertificate(
 	ctx context.Context, request *agentv1.InstallCertificateRequest,
 ) (*agentv1.InstallCertificateResponse, error) {
-	err := s.install(ctx, request.GetCertificate())
+	err := s.install(ctx, request.GetCertificate(), nil)
 	if err != nil {
 		return nil, edgeError(err)
 	}
@@ -121,7 +121,8 @@ func (s *enrollmentService) InstallCertificate(
 	return &agentv1.InstallCertificateResponse{}, nil
 }
 
-func (s *enrollmentService) install(ctx context.Context, der []byte) error {
+// install keeps a certificate for the AK, and those of the authorities above it, which nobody here relies on: verifiers get them.
+func (s *enrollmentService) install(ctx context.Context, der []byte, chain [][]byte) error {
 	if _, err := s.ready(ctx); err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func (s *enrollmentService) install(ctx context.Context, der []byte) error {
 		return invalid("it is not valid now")
 	}
 
-	err = s.tpm.InstallCertificate(ctx, der)
+	err = s.tpm.InstallCertificate(ctx, der, chain...)
 	if errors.Is(err, tpm.ErrCertificate) {
 		return invalid("it is for another key than this node's AK; after a rotation, ask for a new one")
 	}

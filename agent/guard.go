@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	apb "github.com/openconfig/attestz/proto/tpm_attestz"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -90,7 +91,7 @@ func (g *guard) call(ctx context.Context, request any, info *grpc.UnaryServerInf
 	})
 	c.took, c.timing = time.Since(started), *timing
 
-	if info.FullMethod == agentv1.QuoteService_Quote_FullMethodName {
+	if info.FullMethod == agentv1.QuoteService_Quote_FullMethodName || info.FullMethod == apb.TpmAttestzService_Attest_FullMethodName {
 		g.metrics.quoted(c.err, c.took, c.timing)
 	}
 

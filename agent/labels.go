@@ -65,7 +65,7 @@ func isOfOthers(reason agentv1.ErrorReason) bool {
 		agentv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE, agentv1.ErrorReason_ERROR_REASON_LOG_OFFSET_INVALID, agentv1.ErrorReason_ERROR_REASON_LOG_CHANGED,
 		agentv1.ErrorReason_ERROR_REASON_EK_UNKNOWN, agentv1.ErrorReason_ERROR_REASON_CREDENTIAL_INVALID, agentv1.ErrorReason_ERROR_REASON_CERTIFICATE_INVALID,
 		agentv1.ErrorReason_ERROR_REASON_TLS_KEY_UNAVAILABLE, agentv1.ErrorReason_ERROR_REASON_SAN_INVALID,
-		agentv1.ErrorReason_ERROR_REASON_RECORD_UNWRITABLE:
+		agentv1.ErrorReason_ERROR_REASON_RECORD_UNWRITABLE, agentv1.ErrorReason_ERROR_REASON_NOT_SUPPORTED:
 		return true
 	default:
 		return false
@@ -92,7 +92,7 @@ func resultFor(reason string) string {
 	}
 
 	switch agentv1.ErrorReason(number) {
-	case agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE, agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE:
+	case agentv1.ErrorReason_ERROR_REASON_BANK_INACTIVE, agentv1.ErrorReason_ERROR_REASON_BINDING_UNAVAILABLE, agentv1.ErrorReason_ERROR_REASON_AK_HASH_MISMATCH:
 		return resultRefused
 	default:
 		return resultFailed

@@ -131,7 +131,7 @@ func (s *quoteService) parse(request *agentv1.QuoteRequest, caller Caller, prope
 		return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_BIND_MODE_UNSPECIFIED)
 	case agentv1.BindMode_BIND_MODE_BOUND:
 	case agentv1.BindMode_BIND_MODE_RAW:
-		if !caller.Has(RoleRaw) {
+		if !caller.Has(RoleRaw) && !caller.Has(RoleAttestz) {
 			return quoteRequest{}, refuse(agentv1.ErrorReason_ERROR_REASON_ROLE_MISSING)
 		}
 	default:

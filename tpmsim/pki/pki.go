@@ -133,6 +133,16 @@ func (ca *CA) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})
 }
 
+// KeyPEM returns its private key (PKCS #8, PEM), for tools that issue certificates themselves.
+func (ca *CA) KeyPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the CA's key: %w", err)
+	}
+
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
 // Pool returns a pool of the authority's certificate alone.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()

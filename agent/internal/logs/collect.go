@@ -166,7 +166,7 @@ func (d directory) tryGroup(gid int) error {
 
 func (m *Manifest) setHost(h Host) {
 	m.TXTDetail, m.NoTXT = plain(h.RegistersDetail), h.NoRegisters
-	m.System = ManifestSystem{UUID: h.UUID, Serial: h.Serial}
+	m.System = ManifestSystem{UUID: h.UUID, Serial: h.Serial, Manufacturer: h.Manufacturer, Product: h.Product, ChassisSerial: h.ChassisSerial}
 
 	if r := h.Registers; r != nil {
 		m.TXT = &ManifestTXT{

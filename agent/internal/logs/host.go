@@ -19,6 +19,8 @@ type Host struct {
 	// UUID is the SMBIOS system UUID, in small letters with dashes, Serial the system's serial number: printable ASCII, at most 128 bytes. Empty if they are not
 	// known; only root may read them.
 	UUID, Serial string
+	// Manufacturer and Product are the system's (SMBIOS 3.7, 7.2), ChassisSerial is the chassis's (7.4), in the form of Serial.
+	Manufacturer, Product, ChassisSerial string
 }
 
 // readHost reads what root may read below a root directory.
@@ -44,8 +46,12 @@ func readHost(root string) Host {
 		host.UUID = strings.ToLower(uuid)
 	}
 
-	if serial, err := readShort(filepath.Join(dmi, "product_serial")); err == nil && isSerial(serial) {
-		host.Serial = serial
+	for file, text := range map[string]*string{
+		"product_serial": &host.Serial, "sys_vendor": &host.Manufacturer, "product_name": &host.Product, "chassis_serial": &host.ChassisSerial,
+	} {
+		if read, err := readShort(filepath.Join(dmi, file)); err == nil && isSerial(read) {
+			*text = read
+		}
 	}
 
 	return host

@@ -74,8 +74,11 @@ type ManifestTXT struct {
 
 // ManifestSystem is what SMBIOS says of the machine.
 type ManifestSystem struct {
-	UUID   string `json:"uuid,omitempty"`
-	Serial string `json:"serial,omitempty"`
+	UUID          string `json:"uuid,omitempty"`
+	Serial        string `json:"serial,omitempty"`
+	Manufacturer  string `json:"manufacturer,omitempty"`
+	Product       string `json:"product,omitempty"`
+	ChassisSerial string `json:"chassis_serial,omitempty"`
 }
 
 // Register is a register of 64 bits. Its text is hexadecimal, since JSON's numbers lose bits in many a reader.
@@ -153,8 +156,18 @@ func (m Manifest) validate() error {
 		return errors.New("text is too long, or not printable")
 	}
 
-	if m.System.UUID != "" && !isUUID(m.System.UUID) || !isSerial(m.System.Serial) {
-		return errors.New("system: neither a UUID nor a serial number")
+	return m.System.validate()
+}
+
+func (s ManifestSystem) validate() error {
+	if s.UUID != "" && !isUUID(s.UUID) {
+		return errors.New("system: uuid is none")
+	}
+
+	for _, text := range []string{s.Serial, s.Manufacturer, s.Product, s.ChassisSerial} {
+		if !isSerial(text) {
+			return errors.New("system: text is too long, or not printable")
+		}
 	}
 
 	return nil
@@ -275,7 +288,10 @@ func plain(s string) string {
 }
 
 func (m Manifest) host() Host {
-	h := Host{RegistersDetail: m.TXTDetail, NoRegisters: m.NoTXT, UUID: m.System.UUID, Serial: m.System.Serial}
+	h := Host{
+		RegistersDetail: m.TXTDetail, NoRegisters: m.NoTXT, UUID: m.System.UUID, Serial: m.System.Serial,
+		Manufacturer: m.System.Manufacturer, Product: m.System.Product, ChassisSerial: m.System.ChassisSerial,
+	}
 	if t := m.TXT; t != nil {
 		h.Registers = &txt.Registers{
 			STS: uint64(t.STS), ESTS: uint64(t.ESTS), ErrorCode: uint64(t.ErrorCode), E2STS: uint64(t.E2STS), DIDVID: uint64(t.DIDVID),

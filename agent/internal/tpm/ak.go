@@ -47,6 +47,9 @@ type AK struct {
 // Name is u16 nameAlg || H(Public) (TPM 2.0 Part 1, 16).
 func (ak *AK) Name() []byte { return ak.Record.Name }
 
+// Hash is that of its signing scheme, which pcrDigest is made with as well.
+func (ak *AK) Hash() crypto.Hash { return ak.hash }
+
 // template returns the AK's public template. With the endorsement primary seed it gives the same key each time, so that the key needs no file, and
 // comes back after TPM2_Clear. The label in the unique field keeps it apart from other primaries (the pattern of the IAK in TCG's "TPM 2.0 Keys for Device
 // Identity and Attestation", 7.3.4), and a generation number from its successors.

@@ -178,10 +178,10 @@ func (t *TPM) Activate(ctx context.Context, ekPublic, akName, blob, secret []byt
 	return opened, nil
 }
 
-// InstallCertificate keeps an operator's certificate (DER) for the AK whose key it certifies.
+// InstallCertificate keeps an operator's certificate (DER) for the AK whose key it certifies, and those of the authorities above it.
 //
 // Errors besides those of the TPM's state: ErrCertificate.
-func (t *TPM) InstallCertificate(ctx context.Context, der []byte) error {
+func (t *TPM) InstallCertificate(ctx context.Context, der []byte, chain ...[]byte) error {
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
 		return fmt.Errorf("installing an AK certificate: %w: %w", ErrCertificate, err)
@@ -189,11 +189,11 @@ func (t *TPM) InstallCertificate(ctx context.Context, der []byte) error {
 
 	err = t.use(ctx, ClassOther, func(s *tpmSession) error {
 		for _, ak := range []*AK{s.ak, s.pending} {
-			if ak == nil || !ak.isKeyOf(certificate) {
+			if ak == nil || !ak.IsKeyOf(certificate) {
 				continue
 			}
 
-			if err := t.change(ak, func(record *KeyRecord) { record.Certificate = der }); err != nil {
+			if err := t.change(ak, func(record *KeyRecord) { record.Certificate, record.Chain = der, chain }); err != nil {
 				return err
 			}
 
@@ -211,8 +211,8 @@ func (t *TPM) InstallCertificate(ctx context.Context, der []byte) error {
 	return nil
 }
 
-// isKeyOf says whether the certificate is for this AK's key.
-func (ak *AK) isKeyOf(certificate *x509.Certificate) bool {
+// IsKeyOf says whether the certificate is for this AK's key.
+func (ak *AK) IsKeyOf(certificate *x509.Certificate) bool {
 	public, err := tpm2.Unmarshal[tpm2.TPMTPublic](ak.Public)
 	if err != nil {
 		return false

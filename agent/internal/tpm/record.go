@@ -41,6 +41,8 @@ type KeyRecord struct {
 	Enrolled bool `json:"enrolled,omitempty"`
 	// Certificate is the operator's (DER), empty if none was installed.
 	Certificate []byte `json:"certificate,omitempty"`
+	// Chain are the certificates (DER) of the authorities above it that were installed with it, its issuer's first.
+	Chain [][]byte `json:"chain,omitempty"`
 }
 
 // clone returns a copy that shares nothing that changes.

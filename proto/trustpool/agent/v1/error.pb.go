@@ -107,6 +107,14 @@ const (
 	ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT ErrorReason = 38
 	// FAILED_PRECONDITION: the agent can't write its record of its AK, as with a full disk, and begins nothing that it could not remember; the node's operator has to act. Quotes go on.
 	ErrorReason_ERROR_REASON_RECORD_UNWRITABLE ErrorReason = 39
+	// FAILED_PRECONDITION: the AK signs with another hash than the one asked for (OpenConfig attestz: hash_algo names the bank and the hash of the key).
+	ErrorReason_ERROR_REASON_AK_HASH_MISMATCH ErrorReason = 40
+	// FAILED_PRECONDITION: no certificate is installed for the AK, without which this reply would prove nothing.
+	ErrorReason_ERROR_REASON_AK_CERTIFICATE_MISSING ErrorReason = 41
+	// NOT_FOUND: this node is not the control card that was asked for.
+	ErrorReason_ERROR_REASON_CONTROL_CARD_UNKNOWN ErrorReason = 42
+	// UNIMPLEMENTED: this node has nothing to do that with; metadata missing says what.
+	ErrorReason_ERROR_REASON_NOT_SUPPORTED ErrorReason = 43
 )
 
 // Enum value maps for ErrorReason.
@@ -152,48 +160,56 @@ var (
 		37: "ERROR_REASON_AGENT_FAILED",
 		38: "ERROR_REASON_DEADLINE_TOO_SHORT",
 		39: "ERROR_REASON_RECORD_UNWRITABLE",
+		40: "ERROR_REASON_AK_HASH_MISMATCH",
+		41: "ERROR_REASON_AK_CERTIFICATE_MISSING",
+		42: "ERROR_REASON_CONTROL_CARD_UNKNOWN",
+		43: "ERROR_REASON_NOT_SUPPORTED",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":           0,
-		"ERROR_REASON_NONCE_TOO_SHORT":       1,
-		"ERROR_REASON_NONCE_TOO_LONG":        2,
-		"ERROR_REASON_NONCE_RESERVED":        3,
-		"ERROR_REASON_BIND_MODE_UNSPECIFIED": 4,
-		"ERROR_REASON_BIND_MODE_UNKNOWN":     5,
-		"ERROR_REASON_SELECTION_EMPTY":       6,
-		"ERROR_REASON_PCR_OUT_OF_RANGE":      7,
-		"ERROR_REASON_SELECTION_REPEATED":    8,
-		"ERROR_REASON_BANK_UNKNOWN":          9,
-		"ERROR_REASON_BANK_INACTIVE":         10,
-		"ERROR_REASON_LOG_SOURCE_UNKNOWN":    11,
-		"ERROR_REASON_LOG_REQUEST_INVALID":   12,
-		"ERROR_REASON_ROLE_MISSING":          13,
-		"ERROR_REASON_QUEUE_FULL":            14,
-		"ERROR_REASON_TPM_BUSY":              15,
-		"ERROR_REASON_TPM_ABSENT":            16,
-		"ERROR_REASON_TPM_FAILED":            17,
-		"ERROR_REASON_PCR_RACE":              18,
-		"ERROR_REASON_HANDLE_TAKEN":          19,
-		"ERROR_REASON_HIERARCHY_DISABLED":    20,
-		"ERROR_REASON_AK_INVALIDATED":        21,
-		"ERROR_REASON_SHUTTING_DOWN":         22,
-		"ERROR_REASON_LOG_UNAVAILABLE":       23,
-		"ERROR_REASON_LOG_OFFSET_INVALID":    24,
-		"ERROR_REASON_LOG_CHANGED":           25,
-		"ERROR_REASON_AUTH_REQUIRED":         26,
-		"ERROR_REASON_RECORD_UNREADABLE":     27,
-		"ERROR_REASON_AK_UNKNOWN":            28,
-		"ERROR_REASON_EK_UNKNOWN":            29,
-		"ERROR_REASON_CREDENTIAL_INVALID":    30,
-		"ERROR_REASON_CERTIFICATE_INVALID":   31,
-		"ERROR_REASON_BINDING_UNAVAILABLE":   32,
-		"ERROR_REASON_RATE_LIMITED":          33,
-		"ERROR_REASON_TOO_MANY_CALLS":        34,
-		"ERROR_REASON_TLS_KEY_UNAVAILABLE":   35,
-		"ERROR_REASON_SAN_INVALID":           36,
-		"ERROR_REASON_AGENT_FAILED":          37,
-		"ERROR_REASON_DEADLINE_TOO_SHORT":    38,
-		"ERROR_REASON_RECORD_UNWRITABLE":     39,
+		"ERROR_REASON_UNSPECIFIED":            0,
+		"ERROR_REASON_NONCE_TOO_SHORT":        1,
+		"ERROR_REASON_NONCE_TOO_LONG":         2,
+		"ERROR_REASON_NONCE_RESERVED":         3,
+		"ERROR_REASON_BIND_MODE_UNSPECIFIED":  4,
+		"ERROR_REASON_BIND_MODE_UNKNOWN":      5,
+		"ERROR_REASON_SELECTION_EMPTY":        6,
+		"ERROR_REASON_PCR_OUT_OF_RANGE":       7,
+		"ERROR_REASON_SELECTION_REPEATED":     8,
+		"ERROR_REASON_BANK_UNKNOWN":           9,
+		"ERROR_REASON_BANK_INACTIVE":          10,
+		"ERROR_REASON_LOG_SOURCE_UNKNOWN":     11,
+		"ERROR_REASON_LOG_REQUEST_INVALID":    12,
+		"ERROR_REASON_ROLE_MISSING":           13,
+		"ERROR_REASON_QUEUE_FULL":             14,
+		"ERROR_REASON_TPM_BUSY":               15,
+		"ERROR_REASON_TPM_ABSENT":             16,
+		"ERROR_REASON_TPM_FAILED":             17,
+		"ERROR_REASON_PCR_RACE":               18,
+		"ERROR_REASON_HANDLE_TAKEN":           19,
+		"ERROR_REASON_HIERARCHY_DISABLED":     20,
+		"ERROR_REASON_AK_INVALIDATED":         21,
+		"ERROR_REASON_SHUTTING_DOWN":          22,
+		"ERROR_REASON_LOG_UNAVAILABLE":        23,
+		"ERROR_REASON_LOG_OFFSET_INVALID":     24,
+		"ERROR_REASON_LOG_CHANGED":            25,
+		"ERROR_REASON_AUTH_REQUIRED":          26,
+		"ERROR_REASON_RECORD_UNREADABLE":      27,
+		"ERROR_REASON_AK_UNKNOWN":             28,
+		"ERROR_REASON_EK_UNKNOWN":             29,
+		"ERROR_REASON_CREDENTIAL_INVALID":     30,
+		"ERROR_REASON_CERTIFICATE_INVALID":    31,
+		"ERROR_REASON_BINDING_UNAVAILABLE":    32,
+		"ERROR_REASON_RATE_LIMITED":           33,
+		"ERROR_REASON_TOO_MANY_CALLS":         34,
+		"ERROR_REASON_TLS_KEY_UNAVAILABLE":    35,
+		"ERROR_REASON_SAN_INVALID":            36,
+		"ERROR_REASON_AGENT_FAILED":           37,
+		"ERROR_REASON_DEADLINE_TOO_SHORT":     38,
+		"ERROR_REASON_RECORD_UNWRITABLE":      39,
+		"ERROR_REASON_AK_HASH_MISMATCH":       40,
+		"ERROR_REASON_AK_CERTIFICATE_MISSING": 41,
+		"ERROR_REASON_CONTROL_CARD_UNKNOWN":   42,
+		"ERROR_REASON_NOT_SUPPORTED":          43,
 	}
 )
 
@@ -228,8 +244,7 @@ var File_trustpool_agent_v1_error_proto protoreflect.FileDescriptor
 
 const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xc0\n" +
-	"\n" +
+	"\x1etrustpool/agent/v1/error.proto\x12\x12trustpool.agent.v1*\xd3\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_NONCE_TOO_SHORT\x10\x01\x12\x1f\n" +
@@ -271,7 +286,11 @@ const file_trustpool_agent_v1_error_proto_rawDesc = "" +
 	"\x18ERROR_REASON_SAN_INVALID\x10$\x12\x1d\n" +
 	"\x19ERROR_REASON_AGENT_FAILED\x10%\x12#\n" +
 	"\x1fERROR_REASON_DEADLINE_TOO_SHORT\x10&\x12\"\n" +
-	"\x1eERROR_REASON_RECORD_UNWRITABLE\x10'BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
+	"\x1eERROR_REASON_RECORD_UNWRITABLE\x10'\x12!\n" +
+	"\x1dERROR_REASON_AK_HASH_MISMATCH\x10(\x12'\n" +
+	"#ERROR_REASON_AK_CERTIFICATE_MISSING\x10)\x12%\n" +
+	"!ERROR_REASON_CONTROL_CARD_UNKNOWN\x10*\x12\x1e\n" +
+	"\x1aERROR_REASON_NOT_SUPPORTED\x10+BAZ?github.com/trustpool/trustpool/proto/trustpool/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_trustpool_agent_v1_error_proto_rawDescOnce sync.Once
