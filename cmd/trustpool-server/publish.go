@@ -26,6 +26,7 @@ type sink struct {
 func sinks() []sink {
 	return []sink{
 		{"placement", "Keep traits in OpenStack's Placement on trusted hosts", func() publish.File { return publish.DefaultPlacementFile() }},
+		{"kubernetes", "Keep labels and taints on the nodes of a Kubernetes cluster", func() publish.File { return publish.DefaultKubernetesFile() }},
 	}
 }
 
