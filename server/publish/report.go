@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/trustpool/trustpool/server/api"
@@ -76,7 +77,7 @@ func (c *change) tell() Change {
 	if c.host.answer != nil {
 		told.Node = c.host.answer.Node
 	}
-	if c.err != nil {
+	if c.err != nil && !errors.Is(c.err, ErrNoHost) { // it needs no write any more
 		told.Error = c.err.Error()
 	}
 	return told

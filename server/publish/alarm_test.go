@@ -1,0 +1,144 @@
+package publish_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/trustpool/trustpool/server/api"
+)
+
+func TestAMarkThatSomebodyElseSetsIsAnAlarmAndGone(t *testing.T) {
+	t.Parallel()
+	for name, host := range map[string]string{"on an untrusted host": "c", "on a host that nobody attests": "d"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.run(t)
+				time.Sleep(2*time.Minute + time.Second)
+				w.set(host, inPool)
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if got := w.shows(host); got != "" {
+					t.Errorf("%s shows %q", host, got)
+				}
+				if got := w.metric(t, "alarms_total", "foreign_mark"); got != 1 || !w.said.has("level=ERROR") {
+					t.Errorf("%v alarms, want 1: %s", got, &w.said.text)
+				}
+			})
+		})
+	}
+}
+
+func TestAHostThatHasLongBeenUntrustedNeedsNoWaitForTheAlarm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		time.Sleep(10 * time.Minute) // before the publisher began
+		w.run(t)
+		time.Sleep(time.Second)
+		w.set("c", inPool)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := w.metric(t, "alarms_total", "foreign_mark"); got != 1 {
+			t.Errorf("%v alarms, want 1", got)
+		}
+	})
+}
+
+func TestMarksFromBeforeAreNoAlarm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		time.Sleep(10 * time.Minute)
+		w.set("c", inPool)
+		w.run(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.metric(t, "alarms_total", ""); got != 0 || w.said.has("level=ERROR") {
+			t.Errorf("%v alarms: %s", got, &w.said.text)
+		}
+		if !w.said.has("from before this publisher began") {
+			t.Errorf("not a word: %s", &w.said.text)
+		}
+		if got := w.shows("c"); got != "" {
+			t.Errorf("c shows %q", got)
+		}
+	})
+}
+
+// Two publishers share a sink; one of them asks a server that is cut off from now and then, and goes on by old answers.
+func TestTwoPublishersRaiseNoAlarms(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, late := newWorld(), newWorld()
+		late.memory = w.memory
+		w.run(t)
+		late.run(t)
+		for i := range 20 {
+			trust := []api.Trust{api.Untrusted, api.Trusted}[i%2]
+			w.is("a", trust, time.Hour)
+			late.is("a", trust, time.Hour)
+			late.oracle.do(func() { late.hang = i%4 < 2 })
+			time.Sleep(17 * time.Second)
+		}
+		w.is("a", api.Untrusted, time.Hour)
+		late.is("a", api.Untrusted, time.Hour)
+		late.oracle.do(func() { late.hang = true })
+		time.Sleep(2 * time.Minute)
+		late.oracle.do(func() { late.hang = false })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		for _, p := range []*world{w, late} {
+			if got := p.metric(t, "alarms_total", ""); got != 0 {
+				t.Errorf("%v alarms: %s", got, &p.said.text)
+			}
+		}
+		if w.shows("a") != "" || w.shows("b") != inPool {
+			t.Errorf("a shows %q, b %q", w.shows("a"), w.shows("b"))
+		}
+	})
+}
+
+func TestTwoPublishersDoNotUndoEachOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		other := newWorld()
+		other.memory, other.oracle = w.memory, w.oracle
+		w.run(t)
+		other.run(t)
+		time.Sleep(time.Second)
+		w.took()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.took(); len(got) > 0 {
+			t.Errorf("written: %q", got)
+		}
+	})
+}
+
+func TestOfTwoHostsThatClaimToBeOneNodeNoneIsTrusted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.run(t)
+		time.Sleep(time.Second)
+		w.oracle.do(func() { w.oracle.hosts["d"] = w.oracle.hosts["a"] }) // d has taken an alias of a's for its name
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if w.shows("a") != "" || w.shows("d") != "" {
+			t.Errorf("a shows %q, d %q", w.shows("a"), w.shows("d"))
+		}
+		if got := w.metric(t, "alarms_total", "claimed_twice"); got != 2 { // one for each of the two, once
+			t.Errorf("%v alarms, want 2", got)
+		}
+		w.memory.do(func() { delete(w.memory.states, "d") })
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := w.shows("a"); got != inPool {
+			t.Errorf("a shows %q when it is the only one again", got)
+		}
+	})
+}
