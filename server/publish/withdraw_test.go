@@ -1,0 +1,114 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trustpool/trustpool/server/publish"
+)
+
+func TestWithdrawTakesAllMarksWithoutAskingAnybody(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		bars bool
+		want string
+	}{{false, "no_new_guests"}, {true, ""}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.states["a"] = publish.State{Marks: []string{inPool}}
+			w.states["c"] = publish.State{Bar: publish.NoNewGuests}
+			w.states["d"] = publish.State{Bar: publish.NoNewGuests, Held: true}
+			tries := 0
+			w.fail = func(_ context.Context, host string) error {
+				if tries++; tries == 1 {
+					return errors.New("502 Bad Gateway")
+				}
+				return nil
+			}
+			if _, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), test.bars); err != nil {
+				t.Fatal(err)
+			}
+			if w.shows("a") != "" || w.shows("c") != test.want || w.shows("d") != "no_new_guests" {
+				t.Errorf("bars %v: a shows %q, c %q, d %q", test.bars, w.shows("a"), w.shows("c"), w.shows("d"))
+			}
+			if w.asked > 0 {
+				t.Errorf("the server was asked %d times", w.asked)
+			}
+		})
+	}
+}
+
+func TestWithdrawSaysWhatItCouldNotDo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set("a", inPool)
+		w.set("b", inPool)
+		w.fail = func(_ context.Context, host string) error {
+			if host == "a" {
+				return errors.New("403 Forbidden")
+			}
+			return nil
+		}
+		report, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false)
+		if err == nil || w.shows("b") != "" {
+			t.Errorf("error %v, b shows %q", err, w.shows("b"))
+		}
+		if len(report.Changes) != 1 || report.Changes[0].Error == "" {
+			t.Errorf("report: %+v", report)
+		}
+		w.readErr = errors.New("401 Unauthorized")
+		if _, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false); err == nil {
+			t.Error("a sink that can't be read is no error")
+		}
+	})
+}
+
+func TestOnceReconcilesAndTellsWhat(t *testing.T) {
+	t.Parallel()
+	for _, dry := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set("c", inPool)
+			deps := w.deps()
+			deps.DryRun = dry
+			report, err := publish.New(w.config, deps).Once(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := publish.Report{Hosts: 4, DryRun: dry, Changes: []publish.Change{
+				{Host: "c", Node: "c.example", Trust: "untrusted", Reason: "pcr_mismatch", MarksBefore: []string{inPool}, Marks: []string{}, BarBefore: "none", Bar: "none"},
+				{Host: "a", Node: "a.example", Trust: "trusted", Reason: "ok", MarksBefore: []string{}, Marks: []string{inPool}, BarBefore: "none", Bar: "none"},
+				{Host: "b", Node: "b.example", Trust: "trusted", Reason: "ok", MarksBefore: []string{}, Marks: []string{inPool}, BarBefore: "none", Bar: "none"},
+			}}
+			if diff := cmp.Diff(want, report, cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".err" }, cmp.Ignore())); diff != "" {
+				t.Errorf("report (-want +got):\n%s", diff)
+			}
+			if written := len(w.took()) > 0; written == dry {
+				t.Errorf("dry run: %v, written: %v", dry, written)
+			}
+		})
+	}
+}
+
+func TestOnceWithoutAServerTakesMarksAndFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set("a", inPool)
+		w.err = errors.New("connection refused")
+		began := time.Now()
+		_, err := publish.New(w.config, w.deps()).Once(t.Context())
+		if err == nil || w.shows("a") != "" {
+			t.Errorf("error %v, a shows %q", err, w.shows("a"))
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
