@@ -3,6 +3,7 @@ package verifier_test
 import (
 	"bytes"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,6 +38,23 @@ func TestTheVerifierImportsNeitherTheAgentNorGRPC(t *testing.T) {
 				if path == forbidden || strings.HasPrefix(path, forbidden+"/") {
 					t.Errorf("%s brings along %s", pattern, path)
 				}
+			}
+		}
+	}
+}
+
+// TestWhoImportsTheVerifierGetsLittleElse holds what the library brings into a program that judges evidence.
+func TestWhoImportsTheVerifierGetsLittleElse(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"verifier", "verifier/eventlog", "verifier/saved", "verifier/knowngood"} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", module+path).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		allowed := []string{strings.TrimSuffix(module, "/"), "github.com/google/go-tpm", "github.com/google/go-attestation", "golang.org/x/sys"}
+		for _, brought := range strings.Fields(string(out)) {
+			if !slices.Contains(allowed, brought) {
+				t.Errorf("%s brings along %s", path, brought)
 			}
 		}
 	}
