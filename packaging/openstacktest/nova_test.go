@@ -46,6 +46,16 @@ type novaConfig struct {
 func startNova(t testing.TB, config novaConfig) *nova {
 	t.Helper()
 
+	n := launchNova(t, config)
+	n.ready(t)
+
+	return n
+}
+
+// launchNova is startNova, but for waiting until it is ready.
+func launchNova(t testing.TB, config novaConfig) *nova {
+	t.Helper()
+
 	n := &nova{said: &output{}, log: filepath.Join(t.TempDir(), "nova.log")}
 	if config.Placement == "" {
 		config.Placement = startPlacement(t).URL
@@ -90,14 +100,19 @@ func startNova(t testing.TB, config novaConfig) *nova {
 		}
 	})
 
+	return n
+}
+
+// ready waits until all services run.
+func (n *nova) ready(t testing.TB) {
+	t.Helper()
+
 	var ready struct {
 		API string `json:"api"`
 	}
 
 	n.answer(t, &ready)
 	n.URL = ready.API
-
-	return n
 }
 
 // linesOf passes lines on until there are no more.
@@ -206,6 +221,26 @@ func (n *nova) has(t testing.TB, host string) bool {
 	t.Helper()
 
 	return slices.Contains(n.traits(t, host).Traits, trait)
+}
+
+// bearers are the hosts that bear the trait, sorted.
+func (n *nova) bearers(t testing.TB) []string {
+	t.Helper()
+
+	var got struct {
+		Providers []provider `json:"resource_providers"`
+	}
+
+	must(t, http.StatusOK, http.MethodGet, n.placement.URL+"/resource_providers?required="+trait, asAdmin, nil, &got)
+
+	var names []string
+	for _, p := range got.Providers {
+		names = append(names, p.Name)
+	}
+
+	slices.Sort(names)
+
+	return names
 }
 
 // mark has a host bear the trait, or not, as whoever holds Nova's credential for Placement can.
