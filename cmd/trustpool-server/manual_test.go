@@ -35,21 +35,49 @@ func TestManual(t *testing.T) {
 	if seconds, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
 		date = time.Unix(seconds, 0)
 	}
-	page := manual.ConfigPage("/etc/trustpool-server/server.yaml", read(t, sampleFile), date)
-	if err := os.WriteFile(filepath.Join(dir, "server.yaml.5"), []byte(page), 0o600); err != nil {
-		t.Fatal(err)
+	for path, config := range configs() {
+		page := manual.ConfigPage(path, read(t, config.sample), date)
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)+".5"), []byte(page), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := manual.Check(dir, 8, rootCommand()); err != nil {
 		t.Error(err)
 	}
 }
 
+// config is a configuration file: its commented sample, and its defaults.
+type config struct {
+	sample   string
+	defaults any
+}
+
+// configs are those of all commands, by where they are.
+func configs() map[string]config {
+	all := map[string]config{"/etc/trustpool-server/server.yaml": {sampleFile, server.DefaultConfig()}}
+	for _, s := range sinks() {
+		all[s.path()] = config{"../../packaging/trustpool-server/" + filepath.Base(s.path()), reflect.ValueOf(s.config()).Elem().Interface()}
+	}
+	return all
+}
+
 func TestTheSampleExplainsEveryKeyWithItsDefaultAndNoOther(t *testing.T) {
 	t.Parallel()
 
-	defaults := keys(reflect.ValueOf(server.DefaultConfig()), "")
+	for path, config := range configs() {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			compareSample(t, config)
+		})
+	}
+}
+
+func compareSample(t *testing.T, c config) {
+	t.Helper()
+
+	defaults := keys(reflect.ValueOf(c.defaults), "")
 	explained := make(map[string]string)
-	for _, key := range manual.ParseSample(read(t, sampleFile)).Keys {
+	for _, key := range manual.ParseSample(read(t, c.sample)).Keys {
 		for i, path := range key.Paths {
 			explained[path] = key.Defaults[i]
 			isAbove := func(other string) bool { return strings.HasPrefix(other, path+".") }
@@ -95,6 +123,10 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 func keys(config reflect.Value, above string) map[string]string {
 	all := make(map[string]string)
 	for field, value := range config.Fields() {
+		if field.Tag.Get("yaml") == ",inline" {
+			below(all, keys(value, above))
+			continue
+		}
 		path := strings.TrimPrefix(above+"."+field.Tag.Get("yaml"), ".")
 		all[path] = ""
 		switch {
@@ -123,6 +155,9 @@ func valueText(value reflect.Value) string {
 	}
 	if value.Kind() == reflect.String {
 		return value.String()
+	}
+	if value.Kind() == reflect.Bool {
+		return strconv.FormatBool(value.Bool())
 	}
 	return strconv.FormatInt(value.Int(), 10)
 }
