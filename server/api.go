@@ -16,7 +16,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/rest"
 )
 
-// newHandler puts the API together. All of it is behind the Door: a stranger is answered the same, whatever is asked.
+// newHandler puts the API together. All of it but the set of public keys is behind the Door: a stranger is answered the same, whatever else is asked.
 func (s *Server) newHandler() (http.Handler, error) {
 	config := access.Config{Store: s.store, Rules: s.config.Clients, Logger: s.deps.Logger, Registerer: s.deps.Registerer}
 	if s.deps.TLS != nil {
@@ -27,7 +27,7 @@ func (s *Server) newHandler() (http.Handler, error) {
 		return nil, err
 	}
 	api, err := rest.New(rest.Config{
-		Store: s.store, Door: keeper, Hurry: s.schedule.Hurry, Done: s.stopping, Logger: s.deps.Logger, Registerer: s.deps.Registerer,
+		Store: s.store, Door: keeper, Issuer: s.issuer, Hurry: s.schedule.Hurry, Done: s.stopping, Logger: s.deps.Logger, Registerer: s.deps.Registerer,
 	})
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (s *Server) newHandler() (http.Handler, error) {
 			legacy.ServeHTTP(w, r)
 			return
 		}
-		api.ServeHTTP(w, r) // it is behind the Door, too
+		api.ServeHTTP(w, r) // it has the Door, too
 	})), nil
 }
 

@@ -18,6 +18,7 @@ type Config struct {
 	Nodes     NodesConfig     `yaml:"nodes"`
 	Retention RetentionConfig `yaml:"retention"`
 	PollHosts PollHostsConfig `yaml:"pollhosts"`
+	Signing   SigningConfig   `yaml:"signing"`
 	Admin     AdminConfig     `yaml:"admin"`
 }
 
@@ -91,6 +92,17 @@ type PollHostsConfig struct {
 	FilterCache time.Duration `yaml:"filter_cache"`
 }
 
+// SigningConfig is for signed verdicts (JWT).
+type SigningConfig struct {
+	// Issuer is the claim iss of signed verdicts: their verifiers are told which to expect. Default: trustpool-server.
+	Issuer string `yaml:"issuer"`
+	// Keys are files (PEM, or credential:NAME) with private keys without a passphrase: ECDSA over P-256 or P-384, or Ed25519. The first one signs, all are published; they are read again when they
+	// change. Default: none, the server makes a key of its own in the folder signing-keys beside the database.
+	Keys []string `yaml:"keys"`
+	// Lifetime is how long a signed verdict holds at most. It never holds longer than its verdict; no signed verdict can be taken back. Default: 1h.
+	Lifetime time.Duration `yaml:"lifetime"`
+}
+
 // AdminConfig is the listener for the operator's own tools: metrics and health.
 type AdminConfig struct {
 	// Address is host:port without TLS. Default: 127.0.0.1:9445. Empty: none.
@@ -107,6 +119,7 @@ func DefaultConfig() Config {
 		Nodes:     NodesConfig{Interval: time.Minute, Validity: 3 * time.Minute, Timeout: 20 * time.Second, Concurrency: 64},
 		Retention: RetentionConfig{History: 90 * 24 * time.Hour, LogBytes: 1 << 30},
 		PollHosts: PollHostsConfig{FilterCache: pollhosts.DefaultFilterCache},
+		Signing:   SigningConfig{Issuer: "trustpool-server", Lifetime: time.Hour},
 		Admin:     AdminConfig{Address: "127.0.0.1:9445"},
 	}
 }

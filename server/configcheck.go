@@ -41,6 +41,7 @@ func (c Config) Validate() error {
 		p.add("retention.log_bytes", "%d is less than nothing; write 1073741824, or 0 to keep all", c.Retention.LogBytes)
 	}
 	checkDuration(&p, "pollhosts.filter_cache", c.PollHosts.FilterCache, 0, time.Hour)
+	c.Signing.validate(&p)
 	if c.Admin.Address != "" {
 		checkAddress(&p, "admin.address", c.Admin.Address)
 	}
@@ -98,6 +99,19 @@ func (c NodesConfig) validate(p *problems) {
 	if c.Concurrency < 1 || c.Concurrency > 4096 {
 		p.add("nodes.concurrency", "%d is out of range; write a number from 1 to 4096", c.Concurrency)
 	}
+}
+
+func (c SigningConfig) validate(p *problems) {
+	if c.Issuer == "" || len(c.Issuer) > 256 || strings.ContainsFunc(c.Issuer, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		p.add("signing.issuer", "%.64q is none; write a name or URL without spaces, of at most 256 characters", c.Issuer)
+	}
+	for i, key := range c.Keys {
+		checkFile(p, fmt.Sprintf("signing.keys[%d]", i), key, true)
+	}
+	if len(c.Keys) > 16 {
+		p.add("signing.keys", "there are %d; write at most 16", len(c.Keys))
+	}
+	checkDuration(p, "signing.lifetime", c.Lifetime, time.Minute, 30*24*time.Hour)
 }
 
 // checkFile wants a path, or the name of a credential of systemd's, which the program around the server finds.

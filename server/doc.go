@@ -12,6 +12,7 @@
 //	                           Formats, comparison and the digests that new files will give are in verifier/knowngood: an operator runs those offline, by trustpoolctl.
 //	server/internal/challenge  The schedule: claims due nodes from the store, enrols or challenges them, has trust judge the answer, stores the outcome.
 //	server/internal/access     Who is calling: bearer tokens, client certificates, roles reader < operator < admin.
+//	server/internal/ear        Signs verdicts that can be handed on: EAT Attestation Results as JWTs, and the keys.
 //	server/internal/rest       /v1 over HTTP: package huma makes OpenAPI of its types. It calls store and knowngood, and has challenge hurry.
 //	server/internal/pollhosts  OpenAttestation's PollHosts, answered from the store.
 //	server                     Config, and Server, which puts these together and runs them.
@@ -32,5 +33,5 @@
 // only place where a verdict becomes trusted. Times come in as arguments, from whoever has the clock: challenge, rest and pollhosts.
 //
 // A name belongs to one node, whether it is its own or an alias; the store refuses a second claim and raises an alarm. A caller without a token is answered the same
-// for names that exist and names that do not.
+// for names that exist and names that do not; only the public keys of signed verdicts are for everybody.
 package server

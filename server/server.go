@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trustpool/trustpool/server/internal/challenge"
+	"github.com/trustpool/trustpool/server/internal/ear"
 	"github.com/trustpool/trustpool/server/internal/store"
 )
 
@@ -28,6 +30,10 @@ type Deps struct {
 	NodeTLS func() (*tls.Config, error)
 	// Challenger, if not nil, is asked instead of the nodes' agents; then no node is enrolled. It is for benchmarks, and changes nothing of the judging.
 	Challenger challenge.Challenger
+	// ReadFile reads a small file that the config names, and knows what credential:NAME means. Nil: os.ReadFile.
+	ReadFile func(path string) ([]byte, error)
+	// Build names the program and its version, for signed verdicts. Empty: trustpool-server.
+	Build string
 	// OnStatus, if not nil, is told in a line how the server fares, at each change.
 	OnStatus func(line string)
 }
@@ -46,6 +52,8 @@ type Server struct {
 	store    *store.Store
 	agents   *challenge.Agents // nil with Deps.Challenger
 	schedule *challenge.Schedule
+	ring     *ear.Ring
+	issuer   *ear.Issuer
 	handler  http.Handler
 	metrics  *metrics
 	pulse    pulse
@@ -58,6 +66,8 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	deps.ReadFile = orDisk(deps.ReadFile)
+	deps.Build = cmp.Or(deps.Build, "trustpool-server")
 	s := &Server{config: config, deps: deps, running: make(chan struct{}), stopping: make(chan struct{})}
 	var err error
 	if s.lock, err = lockDatabase(config.Database); err != nil {
@@ -68,6 +78,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	}
 	s.metrics = newMetrics(deps.Registerer, s.store, s.Ready)
 	s.newSchedule()
+	if err := s.newIssuer(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if s.handler, err = s.newHandler(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -39,7 +39,7 @@ func rootCommand() *cobra.Command {
 declared good, keeps the verdicts in a database, and answers by host name over HTTPS: to /v1, and to PollHosts, which OpenStack's TrustedFilter asks.
 Whoever asks shows a token or a client certificate. trustpoolctl administers it.
 
-SIGINT and SIGTERM end it after the requests under way; it then exits with 0. SIGHUP has it read the TLS files again; the configuration is read at the
+SIGINT and SIGTERM end it after the requests under way; it then exits with 0. SIGHUP has it read the TLS files and signing keys again; the configuration is read at the
 start only. It exits with 2 for wrong flags or config, and with 1 if it fails at run time.`,
 		Example: `  trustpool-server --config /etc/trustpool-server/server.yaml
   trustpool-server token add alice --role admin`,
@@ -52,7 +52,7 @@ start only. It exits with 2 for wrong flags or config, and with 1 if it fails at
 		},
 	}
 	root.PersistentFlags().StringVar(&configPath, "config", "/etc/trustpool-server/server.yaml", "configuration `file`, see server.yaml(5)")
-	root.AddCommand(checkConfigCommand(&configPath), tokenCommand(&configPath), backupCommand(&configPath), restoreCommand(&configPath), publishCommand(), versionCommand())
+	root.AddCommand(checkConfigCommand(&configPath), tokenCommand(&configPath), backupCommand(&configPath), restoreCommand(&configPath), signingKeyCommand(&configPath), publishCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return daemon.UsageError{Err: fmt.Errorf("%w; see trustpool-server --help", err)}
 	})
@@ -104,7 +104,7 @@ func checkConfigCommand(configPath *string) *cobra.Command {
 				return hintConfig(*configPath, err)
 			}
 			_, err = loadFiles(config, slog.New(slog.DiscardHandler))
-			if err = errors.Join(config.CheckFiles(), err); err != nil {
+			if err = errors.Join(config.CheckFiles(), server.CheckSigningKeys(config, daemon.ReadFile), err); err != nil {
 				return daemon.UsageError{Err: err}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", *configPath)

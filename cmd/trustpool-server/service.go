@@ -72,7 +72,10 @@ type service struct {
 func (s service) run(ctx context.Context) error {
 	registry := daemon.NewRegistry(metricsPrefix)
 	supervisor := daemon.NewSupervisor(s.logger)
-	deps := server.Deps{Logger: s.logger, Registerer: registry, NodeTLS: s.files.nodes.Config, OnStatus: supervisor.Status}
+	deps := server.Deps{
+		Logger: s.logger, Registerer: registry, NodeTLS: s.files.nodes.Config, OnStatus: supervisor.Status,
+		ReadFile: daemon.ReadFile, Build: "trustpool-server " + daemon.Version(),
+	}
 	s.files.nodes.Register(registry, metricsPrefix, "node")
 	if s.files.api != nil {
 		deps.TLS = s.files.api.Config()
@@ -113,12 +116,12 @@ func (s service) serve(ctx context.Context, attestation *server.Server, doors do
 	if s.files.api != nil {
 		group.Go(func() error { return s.files.api.Run(ctx) })
 	}
-	s.follow(ctx, group)
+	s.follow(ctx, group, attestation.ReloadKeys)
 	return group.Wait()
 }
 
-// follow reads the TLS files again at each SIGHUP, as long as the group runs. When it returns, SIGHUP ends nothing any more.
-func (s service) follow(ctx context.Context, group *errgroup.Group) {
+// follow reads the TLS files and the signing keys again at each SIGHUP, as long as the group runs. When it returns, SIGHUP ends nothing any more.
+func (s service) follow(ctx context.Context, group *errgroup.Group, reloadKeys func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	group.Go(func() error {
@@ -133,6 +136,7 @@ func (s service) follow(ctx context.Context, group *errgroup.Group) {
 					_ = s.files.api.Reload() // it was logged
 				}
 				_, _ = s.files.nodes.Config() // so was this; it never fails
+				reloadKeys()
 				daemon.Notify(systemd.SdNotifyReady)
 			}
 		}

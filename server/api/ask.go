@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"iter"
+	"net/http"
 	"slices"
 )
 
@@ -38,4 +39,32 @@ func (c *Client) Summary(ctx context.Context) (s Summary, err error) {
 // Caller tells who the server takes the caller for.
 func (c *Client) Caller(ctx context.Context) (who Caller, err error) {
 	return who, c.call(ctx, get("caller"), &who)
+}
+
+// SignedVerdict asks for the verdict on a host as a JWT whose claims are an EAR. The server signs those of hosts that are not trusted as well: only the claims tell.
+func (c *Client) SignedVerdict(ctx context.Context, name string, o SignOptions) (jwt string, err error) {
+	r := get("hosts", name, "verdict.jwt").with("aud", o.Audience).with("nonce", o.Nonce)
+	r.header = http.Header{"Accept": {EARMediaType + ", application/problem+json;q=0.9"}}
+	raw, err := c.raw(ctx, r)
+	return string(raw), err
+}
+
+// SignedVerdicts asks for signed verdicts on many hosts, and returns one for each in their order. More than MaxSignQuery are asked for in several calls.
+func (c *Client) SignedVerdicts(ctx context.Context, names []string, o SignOptions) ([]SignedHost, error) {
+	hosts := make([]SignedHost, 0, len(names))
+	for chunk := range slices.Chunk(names, MaxSignQuery) {
+		var answer SignedHosts
+		if err := c.call(ctx, post("hosts:sign").sending(SignQuery{Hosts: chunk, SignOptions: o}), &answer); err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, answer.Hosts...)
+	}
+	return hosts, nil
+}
+
+// KeySet asks for the public keys by which signed verdicts are verified: a JWK Set (RFC 7517, 5).
+func (c *Client) KeySet(ctx context.Context) (jwks []byte, err error) {
+	r := request{method: http.MethodGet, path: []string{".well-known", "jwks.json"}}
+	r.header = http.Header{"Accept": {"application/jwk-set+json, application/problem+json;q=0.9"}}
+	return c.raw(ctx, r)
 }

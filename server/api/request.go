@@ -23,7 +23,9 @@ const (
 // request is one call.
 type request struct {
 	method string
-	// path are its segments after /v1/, which are escaped.
+	// root is where path begins: v1, or empty for what is beside it.
+	root string
+	// path are its segments after root, which are escaped.
 	path  []string
 	query url.Values
 	// header has what goes beyond who is calling.
@@ -32,11 +34,13 @@ type request struct {
 	body any
 }
 
-func get(path ...string) request  { return request{method: http.MethodGet, path: path} }
-func post(path ...string) request { return request{method: http.MethodPost, path: path} }
-func put(path ...string) request  { return request{method: http.MethodPut, path: path} }
+func get(path ...string) request  { return request{method: http.MethodGet, root: "v1", path: path} }
+func post(path ...string) request { return request{method: http.MethodPost, root: "v1", path: path} }
+func put(path ...string) request  { return request{method: http.MethodPut, root: "v1", path: path} }
 
-func remove(path ...string) request { return request{method: http.MethodDelete, path: path} }
+func remove(path ...string) request {
+	return request{method: http.MethodDelete, root: "v1", path: path}
+}
 
 func (r request) with(key, value string) request {
 	if value == "" {
@@ -85,17 +89,35 @@ func (c *Client) call(ctx context.Context, r request, into any) (err error) {
 		_, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxProblem)) // or the connection can't be used again
 		return err
 	}
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	raw, err := whole(response)
 	if err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", response.Request.URL, err)
-	}
-	if len(raw) > maxAnswer {
-		return fmt.Errorf("reading the answer of %s: more than %d bytes", response.Request.URL, maxAnswer)
+		return err
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", response.Request.URL, err)
 	}
 	return nil
+}
+
+// raw asks, and returns the answer as it is.
+func (c *Client) raw(ctx context.Context, r request) (raw []byte, err error) {
+	response, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	return whole(response)
+}
+
+func whole(response *http.Response) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of %s: %w", response.Request.URL, err)
+	}
+	if len(raw) > maxAnswer {
+		return nil, fmt.Errorf("reading the answer of %s: more than %d bytes", response.Request.URL, maxAnswer)
+	}
+	return raw, nil
 }
 
 // send asks, and returns an answer that is none of an error. The caller closes its body.
@@ -148,7 +170,10 @@ func (c *Client) message(ctx context.Context, r request) (*http.Request, error) 
 }
 
 func (c *Client) url(r request) string {
-	segments := []string{c.base.Scheme + "://" + c.base.Host + c.base.EscapedPath(), "v1"}
+	segments := []string{c.base.Scheme + "://" + c.base.Host + c.base.EscapedPath()}
+	if r.root != "" {
+		segments = append(segments, r.root)
+	}
 	for _, s := range r.path {
 		segments = append(segments, url.PathEscape(s))
 	}

@@ -87,7 +87,7 @@ func TestACertificateWithANameThatARuleHasOpensAsATokenDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &site{done: make(chan struct{})}
-	handler, err := rest.New(rest.Config{Store: db, Door: door, Hurry: s.hurry, Done: s.done, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	handler, err := rest.New(rest.Config{Store: db, Door: door, Issuer: newIssuer(t, t.TempDir(), slog.New(slog.DiscardHandler)), Hurry: s.hurry, Done: s.done, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

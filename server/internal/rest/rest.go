@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/ear"
 	"github.com/trustpool/trustpool/server/internal/store"
 )
 
@@ -20,6 +21,8 @@ import (
 type Config struct {
 	Store *store.Store
 	Door  *access.Door
+	// Issuer signs verdicts.
+	Issuer *ear.Issuer
 	// Hurry has the node that has a name asked at once, as challenge.Schedule.Hurry does.
 	Hurry func(ctx context.Context, name string) error
 	// Done is closed when the server stops: event streams, which never end by themselves, end then.
@@ -28,25 +31,26 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// New returns the API, behind the Door. It answers every path, those that there are not with a 404 that strangers do not see.
+// New returns the API, behind the Door but for the set of public keys. It answers every path, those that there are not with a 404 that strangers do not see.
 func New(config Config) (http.Handler, error) {
-	if config.Store == nil || config.Door == nil || config.Hurry == nil || config.Done == nil || config.Logger == nil || config.Registerer == nil {
+	if config.Store == nil || config.Door == nil || config.Issuer == nil || config.Hurry == nil || config.Done == nil || config.Logger == nil || config.Registerer == nil {
 		return nil, errors.New("making the API: its configuration is not whole")
 	}
 	r, err := newRouter(config)
 	if err != nil {
 		return nil, fmt.Errorf("making the API: %w", err)
 	}
-	return config.Door.Protect(r), nil
+	return r.withKeySet(config.Door.Protect(r)), nil
 }
 
 // newRouter has all routes.
 func newRouter(config Config) (*router, error) {
 	r := &router{config: config, mux: http.NewServeMux(), roles: make(map[string]access.Role), metrics: newMetrics(config.Registerer)}
 	r.api = humago.New(r, apiConfig())
-	for _, routes := range []func(*router){hostRoutes, nodeRoutes, nodeActRoutes, evidenceRoutes, poolRoutes, setRoutes, toolRoutes, keyRoutes, alarmRoutes, adminLogRoutes, tokenRoutes, eventRoutes, healthRoutes} {
+	for _, routes := range []func(*router){hostRoutes, signRoutes, nodeRoutes, nodeActRoutes, evidenceRoutes, poolRoutes, setRoutes, toolRoutes, keyRoutes, alarmRoutes, adminLogRoutes, tokenRoutes, eventRoutes, healthRoutes} {
 		routes(r)
 	}
+	r.describeKeySet()
 	if err := r.serveDocument(); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/ear"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/rest"
 	"github.com/trustpool/trustpool/server/internal/store"
@@ -82,7 +83,7 @@ func unserved(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := rest.New(rest.Config{Store: db, Door: door, Hurry: s.hurry, Done: s.done, Logger: logger, Registerer: prometheus.NewRegistry()})
+	handler, err := rest.New(rest.Config{Store: db, Door: door, Issuer: newIssuer(t, dir, logger), Hurry: s.hurry, Done: s.done, Logger: logger, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +105,20 @@ func unserved(t testing.TB) *site {
 		}
 	})
 	return s
+}
+
+// newIssuer signs by a key that is in a folder of dir.
+func newIssuer(t testing.TB, dir string, logger *slog.Logger) *ear.Issuer {
+	t.Helper()
+	ring, err := ear.OpenFolder(ear.Folder{Path: filepath.Join(dir, "signing-keys"), Lifetime: time.Hour}, logger, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := ear.New(ear.Config{Ring: ring, Name: "trustpool-server", Build: "trustpool-server test", Lifetime: time.Hour, Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issuer
 }
 
 // stop has the server's streams end.

@@ -14,7 +14,7 @@ import (
 func newHost(out *console.Output) *cobra.Command {
 	cmd, a := group(out, "host", "Ask an attestation server whether hosts are trusted",
 		"host asks for verdicts, by any name that a host has: its own or an alias. The answer is what the server judged last; it asks no node for it.")
-	cmd.AddCommand(newHostStatus(a))
+	cmd.AddCommand(newHostStatus(a), newHostJWT(a))
 	return cmd
 }
 
