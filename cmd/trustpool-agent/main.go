@@ -49,7 +49,7 @@ fails at run time.`,
 		Example: `  trustpool-agent --config /etc/trustpool-agent/agent.yaml
   trustpool-agent --simulator
   trustpool-agent --simulator --scenario other-hypervisor --simulator-dir ./node1`,
-		Version:       daemon.Version(),
+		Version:       daemon.Build(),
 		Args:          usageArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

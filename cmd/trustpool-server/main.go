@@ -43,7 +43,7 @@ SIGINT and SIGTERM end it after the requests under way; it then exits with 0. SI
 start only. It exits with 2 for wrong flags or config, and with 1 if it fails at run time.`,
 		Example: `  trustpool-server --config /etc/trustpool-server/server.yaml
   trustpool-server token add alice --role admin`,
-		Version:       daemon.Version(),
+		Version:       daemon.Build(),
 		Args:          usageArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -122,7 +122,7 @@ func versionCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprintln(cmd.OutOrStdout(), "trustpool-server", daemon.Version())
+			fmt.Fprintln(cmd.OutOrStdout(), "trustpool-server", daemon.Build())
 			return nil
 		},
 	}

@@ -54,7 +54,7 @@ for wrong flags, and with 1 if it fails.`,
   trustpool-sim reboot --dir ./sim node3 --scenario other-hypervisor
   trustpool-sim off --dir ./sim node4
   trustpool-sim list --dir ./sim`,
-		Version:       daemon.Version(),
+		Version:       daemon.Build(),
 		Args:          usageArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

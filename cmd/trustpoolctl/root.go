@@ -33,7 +33,7 @@ With --json, results go to stdout as one JSON object; errors go to stderr as {"e
 where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Line breaks and colours are for people only.
 
 ` + exitExplanations,
-		Version:                    daemon.Version(),
+		Version:                    daemon.Build(),
 		Args:                       console.SubcommandOnly,
 		PersistentPreRunE:          func(cmd *cobra.Command, _ []string) error { return noEmptyFlag(cmd) },
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
