@@ -32,7 +32,7 @@ demo: need-go ## Shows the main job on a simulated node, one trusted launch and 
 	@.ci/demo-server
 
 test: need-go ## Runs all the tests, with the race detector.
-	@$(PART) packages .ci/packages gcc swtpm tpm2-tools openssl promtool python3-jwt
+	@$(PART) packages .ci/packages gcc swtpm tpm2-tools openssl promtool python3-jwt postgresql
 	@$(PART) test .ci/test
 
 endurance: need-go ## Quotes and enrols as often as a node does in weeks, and looks what it leaves in the TPM.

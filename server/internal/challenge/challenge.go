@@ -133,7 +133,7 @@ func (s *Schedule) Hurry(ctx context.Context, name string) error {
 
 // Run challenges nodes until ctx ends. What was answered by then is stored.
 func (s *Schedule) Run(ctx context.Context) error {
-	if err := s.deps.Store.EndLeases(ctx, time.Now()); err != nil {
+	if _, err := s.deps.Store.EndLeases(ctx, time.Now()); err != nil {
 		if ctx.Err() != nil {
 			return nil // it ended before it began
 		}

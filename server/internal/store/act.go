@@ -58,7 +58,8 @@ func (t tx) log(a Act, e entry) error {
 	if err != nil {
 		return fmt.Errorf("logging %s: %w", e.action, err)
 	}
-	next := AdminEntry{Seq: 1, At: moment(millis(a.At)), By: a.By, Action: e.action, Subject: e.subject, Detail: detail}
+	// The hash is that of what is stored.
+	next := AdminEntry{Seq: 1, At: moment(millis(a.At)), By: storableText(a.By), Action: e.action, Subject: storableText(e.subject), Detail: detail}
 	var before []byte
 	err = t.row("SELECT seq + 1, hash FROM admin_log ORDER BY seq DESC LIMIT 1", nil, &next.Seq, &before)
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -88,7 +89,7 @@ func (e *AdminEntry) chain(before []byte) []byte {
 // AdminLog returns up to limit entries after that number, in their order.
 func (s *Store) AdminLog(ctx context.Context, after int64, limit int) ([]AdminEntry, error) {
 	var entries []AdminEntry
-	err := s.view(ctx, func(t tx) error {
+	err := s.look(ctx, func(t tx) error {
 		return t.rows("SELECT seq, at, actor, action, subject, detail, hash FROM admin_log WHERE seq > $1 ORDER BY seq LIMIT $2", []any{after, limit}, func(scan func(...any) error) error {
 			var (
 				e      AdminEntry

@@ -59,7 +59,7 @@ func (s *Store) alarmTaken(ctx context.Context, a Act, names []*TakenError) erro
 
 // Alarms returns up to limit alarms after that number, the oldest first; only those that nobody acknowledged if open is set.
 func (s *Store) Alarms(ctx context.Context, open bool, after int64, limit int) (alarms []Alarm, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		statement := "SELECT id, at, kind, node, detail, acknowledged_by, acknowledged_at FROM alarms WHERE id > $1 AND (acknowledged_by = '' OR NOT $2) ORDER BY id LIMIT $3"
 		return t.rows(statement, []any{after, open, limit}, func(scan func(...any) error) error {
 			var (

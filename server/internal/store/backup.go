@@ -10,18 +10,21 @@ import (
 
 // Backup writes the database as it is at this moment into a new file, which Open takes. Reading and writing go on meanwhile.
 func (s *Store) Backup(ctx context.Context, path string) error {
-	return Backup(ctx, s.path, path)
+	return Backup(ctx, s.name, path)
 }
 
 // Backup is that of a database that need not be open. Its tables stay of the version that they are.
 func Backup(ctx context.Context, database, path string) error {
 	if err := backup(ctx, database, path); err != nil {
-		return fmt.Errorf("writing a backup of %s to %s: %w", database, path, err)
+		return fmt.Errorf("writing a backup of %s to %s: %w", Redacted(database), path, err)
 	}
 	return nil
 }
 
 func backup(ctx context.Context, database, path string) error {
+	if IsURL(database) {
+		return errors.New("PostgreSQL makes its own: run pg_dump --format=custom --file=FILE on the database")
+	}
 	if _, err := os.Stat(database); err != nil { // SQLite would make it
 		return err
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -17,8 +16,8 @@ type Checked struct {
 
 // Check looks whether a database file is whole: its pages and indexes, which rows name each other, and the chain of the admin log. It changes nothing.
 func Check(ctx context.Context, path string) (c Checked, err error) {
-	s := &Store{path: path}
-	if s.read, err = sql.Open("sqlite", fileURL(path)+"?mode=ro&_pragma=query_only(1)"); err != nil {
+	s := &Store{name: path, dialect: sqliteDialect()}
+	if s.read, err = openFile(fileURL(path) + "?mode=ro&_pragma=query_only(1)"); err != nil {
 		return c, fmt.Errorf("checking %s: %w", path, err)
 	}
 	err = s.view(ctx, func(t tx) error {
@@ -52,12 +51,8 @@ const generationGap = 1 << 32
 // that were ever given.
 func (s *Store) Restored(ctx context.Context, a Act, source string) error {
 	err := s.act(ctx, a, func(t tx) (entry, error) {
-		n, err := t.exec("UPDATE sqlite_sequence SET seq = seq + $1 WHERE name = 'history'", int64(generationGap))
-		if err == nil && n == 0 { // nothing had happened yet when the backup was written
-			_, err = t.exec("INSERT INTO sqlite_sequence (name, seq) VALUES ('history', $1)", int64(generationGap))
-		}
 		// A node on hold is refused until an administrator decides, and not asked.
-		err = errors.Join(err,
+		err := errors.Join(t.skipGenerations(t, generationGap),
 			t.endTrust(a.At, "the database was restored from a backup; the next quote decides", trust.PolicyChanged, "level <> 0 AND node_id NOT IN (SELECT id FROM nodes WHERE state = $1)", trust.Held),
 			t.hurry(a, "state <> $1", trust.Held))
 		return entry{"database.restore", source, nil}, errors.Join(err, t.bumpPolicy())

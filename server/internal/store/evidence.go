@@ -118,7 +118,7 @@ func (s *Store) evidence(ctx context.Context, where string, args ...any) (ev Evi
 // Logs returns the logs of the newest evidence of a node, by source: what need not be sent again.
 func (s *Store) Logs(ctx context.Context, node int64) (map[string][]byte, error) {
 	logs := make(map[string][]byte)
-	err := s.view(ctx, func(t tx) error {
+	err := s.look(ctx, func(t tx) error {
 		statement := "SELECT source, raw FROM evidence_logs JOIN logs ON logs.sha256 = evidence_logs.sha256 WHERE evidence_id = (SELECT max(id) FROM evidence WHERE node_id = $1)"
 		return t.rows(statement, []any{node}, func(scan func(...any) error) error {
 			var (

@@ -31,13 +31,14 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) ([]Change, e
 
 // History returns up to limit changes of the node that has a name, the newest first; before is the generation of the last one of the page before, 0 for the first page.
 func (s *Store) History(ctx context.Context, name string, before int64, limit int) ([]Change, error) {
-	return s.changes(ctx, "h.node_id = (SELECT node_id FROM names WHERE names.name = $3) AND ($1 = 0 OR h.generation < $1) ORDER BY h.generation DESC LIMIT $2",
+	return s.changes(ctx, "h.node_id = (SELECT node_id FROM names WHERE names.name = $3) AND (CAST($1 AS BIGINT) = 0 OR h.generation < $1) ORDER BY h.generation DESC LIMIT $2",
 		before, limit, trust.FoldName(name))
 }
 
 // LastGeneration is that of the last change, 0 if there was none.
 func (s *Store) LastGeneration(ctx context.Context) (last int64, err error) {
-	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(generation), 0) FROM history").Scan(&last); err != nil {
+	err = s.look(ctx, func(t tx) error { return t.row("SELECT coalesce(max(generation), 0) FROM history", nil, &last) })
+	if err != nil {
 		return 0, fmt.Errorf("reading the last generation: %w", err)
 	}
 	return last, nil
@@ -45,7 +46,7 @@ func (s *Store) LastGeneration(ctx context.Context) (last int64, err error) {
 
 func (s *Store) changes(ctx context.Context, where string, args ...any) ([]Change, error) {
 	var changes []Change
-	err := s.view(ctx, func(t tx) error {
+	err := s.look(ctx, func(t tx) error {
 		return t.rows("SELECT "+changeColumns+" FROM history h JOIN nodes ON nodes.id = h.node_id WHERE "+where, args, func(scan func(...any) error) error {
 			c, err := scanChange(scan)
 			changes = append(changes, c)

@@ -21,9 +21,6 @@ type Host struct {
 	EvidenceID int64
 }
 
-// lookupChunk is how many names one statement takes: SQLite takes 32,766 parameters, PostgreSQL 65,535.
-const lookupChunk = 1000
-
 // Lookup answers each of names, in their order. A name that no node has, and a verdict that has expired, are unknown.
 func (s *Store) Lookup(ctx context.Context, names []string, now time.Time) ([]Host, error) {
 	hosts := make([]Host, len(names))
@@ -33,24 +30,18 @@ func (s *Store) Lookup(ctx context.Context, names []string, now time.Time) ([]Ho
 		folded := trust.FoldName(name)
 		wanted[folded] = append(wanted[folded], i)
 	}
-	asked := make([]any, 0, len(wanted))
+	asked := make([]string, 0, len(wanted))
 	for name := range wanted {
 		asked = append(asked, name)
 	}
 
-	err := s.view(ctx, func(t tx) error {
-		for from := 0; from < len(asked); from += lookupChunk {
-			chunk := asked[from:min(from+lookupChunk, len(asked))]
-			if err := t.lookup(chunk, now, func(name string, h Host) {
-				for _, i := range wanted[name] {
-					h.Asked = names[i]
-					hosts[i] = h
-				}
-			}); err != nil {
-				return err
+	err := s.look(ctx, func(t tx) error {
+		return t.lookup(asked, now, func(name string, h Host) {
+			for _, i := range wanted[name] {
+				h.Asked = names[i]
+				hosts[i] = h
 			}
-		}
-		return nil
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking hosts up: %w", err)
@@ -63,10 +54,10 @@ const hostColumns = "nodes.name, nodes.pool, nodes.state, coalesce(level, 0), co
 	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0), " +
 	"coalesce((SELECT history.evidence_id FROM history WHERE history.generation = verdicts.generation), 0)"
 
-func (t tx) lookup(names []any, now time.Time, each func(name string, h Host)) error {
+func (t tx) lookup(names []string, now time.Time, each func(name string, h Host)) error {
 	statement := "SELECT names.name, " + hostColumns + " FROM names JOIN nodes ON nodes.id = names.node_id LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
-		"WHERE names.name IN (" + places(len(names)) + ")"
-	return t.rows(statement, names, func(scan func(...any) error) error {
+		"WHERE " + t.among("names.name", "$1")
+	return t.rows(statement, []any{t.list(names)}, func(scan func(...any) error) error {
 		var name string
 		h, err := scanHost(scan, now, &name)
 		each(name, h)
@@ -119,7 +110,7 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 		level = int(*f.Level)
 	}
 	var hosts []Host
-	err := s.view(ctx, func(t tx) error {
+	err := s.look(ctx, func(t tx) error {
 		statement := "SELECT " + hostColumns + " FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
 			"WHERE nodes.name > $1 AND ($2 = '' OR nodes.pool = $2) AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) " +
 			"AND ($4 < 0 OR $4 = " + levelNow("$5", "$6") + ") ORDER BY nodes.name, nodes.id LIMIT $7"
@@ -137,7 +128,7 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 
 // Nodes lists nodes by name, as Hosts does.
 func (s *Store) Nodes(ctx context.Context, f HostFilter) (nodes []trust.Node, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		statement := "SELECT " + nodeColumns + " FROM nodes WHERE nodes.name > $1 AND ($2 = '' OR nodes.pool = $2) " +
 			"AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) ORDER BY nodes.name, nodes.id LIMIT $4"
 		return t.rows(statement, []any{f.After, f.Pool, f.State, f.Limit}, func(scan func(...any) error) error {
@@ -162,7 +153,7 @@ type Count struct {
 // Counts counts the nodes that are not decommissioned, by pool and level.
 func (s *Store) Counts(ctx context.Context, now time.Time) ([]Count, error) {
 	var counts []Count
-	err := s.view(ctx, func(t tx) error {
+	err := s.look(ctx, func(t tx) error {
 		statement := "SELECT nodes.pool, " + levelNow("$1", "$2") + " AS now_level, count(*) FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
 			"WHERE nodes.state <> 'decommissioned' GROUP BY nodes.pool, now_level ORDER BY nodes.pool, now_level"
 		return t.rows(statement, []any{millis(now), millis(now.Add(trust.ClockSkew))}, func(scan func(...any) error) error {

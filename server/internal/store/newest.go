@@ -21,15 +21,18 @@ type NodeEvidence struct {
 // Logs are event logs by their SHA-256.
 type Logs map[[sha256.Size]byte][]byte
 
-// Newest lists nodes by name, as Nodes does, with the newest evidence of each. At most lookupChunk come at once. Logs that are in logs are not read again, and those that are read are put there: nodes that
+// newestChunk bounds how many nodes' evidence is in memory at once.
+const newestChunk = 1000
+
+// Newest lists nodes by name, as Nodes does, with the newest evidence of each. At most newestChunk come at once. Logs that are in logs are not read again, and those that are read are put there: nodes that
 // booted alike share theirs. A log that had to go is left out of its evidence.
 func (s *Store) Newest(ctx context.Context, f HostFilter, logs Logs) (all []NodeEvidence, err error) {
-	f.Limit = min(f.Limit, lookupChunk)
+	f.Limit = min(f.Limit, newestChunk)
 	nodes, err := s.Nodes(ctx, f)
 	if err != nil || len(nodes) == 0 {
 		return nil, err
 	}
-	ids := make([]any, 0, len(nodes))
+	ids := make([]int64, 0, len(nodes))
 	for i := range nodes {
 		ids = append(ids, nodes[i].ID)
 	}
@@ -52,9 +55,9 @@ func (s *Store) Newest(ctx context.Context, f HostFilter, logs Logs) (all []Node
 }
 
 // newestOf reads the newest evidence of each node, without logs.
-func (t tx) newestOf(nodes []any, newest map[int64]NodeEvidence) error {
-	statement := "SELECT node_id, kind, id, quoted_at, nonce, body FROM evidence WHERE kind IN ('good', 'bad') AND node_id IN (" + places(len(nodes)) + ") ORDER BY quoted_at, id"
-	return t.rows(statement, nodes, func(scan func(...any) error) error {
+func (t tx) newestOf(nodes []int64, newest map[int64]NodeEvidence) error {
+	statement := "SELECT node_id, kind, id, quoted_at, nonce, body FROM evidence WHERE kind IN ('good', 'bad') AND " + t.among("node_id", "$1") + " ORDER BY quoted_at, id"
+	return t.rows(statement, []any{t.list(nodes)}, func(scan func(...any) error) error {
 		var (
 			ev           Evidence
 			node, quoted int64
@@ -73,7 +76,7 @@ func (t tx) newestOf(nodes []any, newest map[int64]NodeEvidence) error {
 // logsOf gives each evidence its logs.
 func (t tx) logsOf(newest map[int64]NodeEvidence, logs Logs) error {
 	byID := make(map[int64]*Evidence, len(newest))
-	ids := make([]any, 0, len(newest))
+	ids := make([]int64, 0, len(newest))
 	for _, n := range newest {
 		byID[n.Evidence.ID] = n.Evidence
 		ids = append(ids, n.Evidence.ID)
@@ -88,8 +91,8 @@ func (t tx) logsOf(newest map[int64]NodeEvidence, logs Logs) error {
 		digest [sha256.Size]byte
 	}
 	var links []link
-	statement := "SELECT evidence_id, source, sha256 FROM evidence_logs WHERE evidence_id IN (" + places(len(ids)) + ") ORDER BY evidence_id, position"
-	err := t.rows(statement, ids, func(scan func(...any) error) error {
+	statement := "SELECT evidence_id, source, sha256 FROM evidence_logs WHERE " + t.among("evidence_id", "$1") + " ORDER BY evidence_id, position"
+	err := t.rows(statement, []any{t.list(ids)}, func(scan func(...any) error) error {
 		var (
 			l   link
 			raw []byte

@@ -122,7 +122,7 @@ func nodeDetail(n *trust.Node) map[string]any {
 
 // Node returns the node that has a name, its own or an alias; ErrNotFound if none has.
 func (s *Store) Node(ctx context.Context, name string) (n trust.Node, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		n, err = t.node("nodes.id = (SELECT node_id FROM names WHERE names.name = $1)", trust.FoldName(name))
 		return err
 	})

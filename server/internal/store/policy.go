@@ -35,7 +35,8 @@ func (s *Store) Policy(ctx context.Context, pool string) (trust.Policy, error) {
 
 // PolicyRevision changes whenever a pool, a set in force or the list of refused AKs does.
 func (s *Store) PolicyRevision(ctx context.Context) (revision int64, err error) {
-	if err := s.read.QueryRowContext(ctx, "SELECT revision FROM policy_revision").Scan(&revision); err != nil {
+	err = s.look(ctx, func(t tx) error { return t.row("SELECT revision FROM policy_revision", nil, &revision) })
+	if err != nil {
 		return 0, fmt.Errorf("reading the revision of the policy: %w", err)
 	}
 	return revision, nil
@@ -56,7 +57,7 @@ type RefusedAK struct {
 
 // RefusedAKs returns the refuse list.
 func (s *Store) RefusedAKs(ctx context.Context) (refused []RefusedAK, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		refused, err = t.refused()
 		return err
 	})

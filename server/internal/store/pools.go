@@ -14,7 +14,7 @@ const poolColumns = "name, description, requires, bindings, allow_simulated_node
 // Pools returns all pools by name.
 func (s *Store) Pools(ctx context.Context) ([]trust.Pool, error) {
 	var pools []trust.Pool
-	err := s.view(ctx, func(t tx) error {
+	err := s.look(ctx, func(t tx) error {
 		return t.rows("SELECT "+poolColumns+" FROM pools ORDER BY name", nil, func(scan func(...any) error) error {
 			p, err := scanPool(scan)
 			pools = append(pools, p)
@@ -29,7 +29,7 @@ func (s *Store) Pools(ctx context.Context) ([]trust.Pool, error) {
 
 // Pool returns one pool, ErrNotFound if there is none.
 func (s *Store) Pool(ctx context.Context, name string) (p trust.Pool, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		p, err = t.pool(name)
 		return err
 	})

@@ -12,14 +12,17 @@ import (
 // Claim takes up to limit nodes that are due for the caller alone until the lease ends, those that wait the longest first. The caller gives each back by Record, or the lease ends.
 // A node that somebody hurries in the meantime is due again as soon as it was given back.
 func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.Duration) (nodes []trust.Node, err error) {
-	var due bool // mostly none is, and looking costs less than a transaction that writes
-	if err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM nodes WHERE due_at <= $1 AND leased_until <= $1)", millis(now)).Scan(&due); err != nil || !due {
+	// Mostly none is, and looking costs less than a transaction that writes.
+	if due, err := s.exists(ctx, "nodes WHERE "+claimDue, millis(now)); err != nil || !due {
 		return nil, err
 	}
-	err = s.change(ctx, func(t tx) error {
-		statement := "UPDATE nodes SET leased_until = $2, due_at = $2 WHERE id IN (SELECT id FROM nodes WHERE due_at <= $1 AND leased_until <= $1 " +
-			"AND state IN ('pending', 'active') ORDER BY due_at LIMIT $3) RETURNING " + nodeColumns
-		return t.rows(statement, []any{millis(now), millis(now.Add(lease)), limit}, func(scan func(...any) error) error {
+	claiming := s.change
+	if s.dialect.claimsAlone {
+		claiming = s.alone
+	}
+	err = claiming(ctx, func(t tx) error {
+		args := append([]any{millis(now), millis(now.Add(lease)), limit}, t.claimArgs(s, millis(now))...)
+		return t.rows(t.claim, args, func(scan func(...any) error) error {
 			n, err := scanNode(scan)
 			nodes = append(nodes, n)
 			return err
@@ -34,7 +37,7 @@ func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.
 // Overdue tells how long the node that waits the longest for its turn has been due, and how many are: a server that keeps up has none that waits for long.
 func (s *Store) Overdue(ctx context.Context, now time.Time) (longest time.Duration, nodes int, err error) {
 	var first int64
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		return t.row("SELECT coalesce(min(due_at), 0), count(*) FROM nodes WHERE due_at <= $1 AND leased_until <= $1 AND state IN ('pending', 'active')", []any{millis(now)}, &first, &nodes)
 	})
 	if err != nil {
@@ -46,23 +49,35 @@ func (s *Store) Overdue(ctx context.Context, now time.Time) (longest time.Durati
 	return now.Sub(moment(first)), nodes, nil
 }
 
-// EndLeases makes the nodes due that a server which is gone had claimed. Only where one server has the database.
-func (s *Store) EndLeases(ctx context.Context, now time.Time) error {
-	err := s.change(ctx, func(t tx) error {
-		_, err := t.exec("UPDATE nodes SET leased_until = 0, due_at = $1 WHERE leased_until > 0 AND state IN ('pending', 'active')", millis(now))
+// EndLeases makes the nodes due that a server had claimed which is gone, and returns how many there were. On SQLite, that is whoever had the file before: only a server that starts may do it.
+func (s *Store) EndLeases(ctx context.Context, now time.Time) (nodes int64, err error) {
+	where := "leased_until > 0 AND state IN ('pending', 'active') AND " + s.dialect.abandoned
+	if left, err := s.exists(ctx, "nodes WHERE "+where, s.number); err != nil || !left {
+		return 0, err
+	}
+	err = s.change(ctx, func(t tx) error {
+		nodes, err = t.exec("UPDATE nodes SET leased_until = 0, due_at = $2 WHERE "+where, s.number, millis(now))
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("ending the leases of a former run: %w", err)
+		return 0, fmt.Errorf("ending the leases of servers that are gone: %w", err)
 	}
-	return nil
+	return nodes, nil
+}
+
+// exists tells whether there is such a row.
+func (s *Store) exists(ctx context.Context, rows string, args ...any) (is bool, err error) {
+	err = s.look(ctx, func(t tx) error { return t.row("SELECT EXISTS (SELECT 1 FROM "+rows+")", args, &is) })
+	if err != nil {
+		return false, fmt.Errorf("asking the database: %w", err)
+	}
+	return is, nil
 }
 
 // Recall makes the nodes due that are due, or claimed until, later than latest, beyond which no schedule goes: the clock was set back since. It returns how many there were.
 func (s *Store) Recall(ctx context.Context, now, latest time.Time) (nodes int64, err error) {
-	var isAny bool // mostly there is none, and looking costs less than a transaction that writes
 	late := []any{millis(latest), int64(never)}
-	if err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM nodes WHERE due_at > $1 AND due_at < $2)", late...).Scan(&isAny); err != nil || !isAny {
+	if isAny, err := s.exists(ctx, "nodes WHERE due_at > $1 AND due_at < $2", late...); err != nil || !isAny {
 		return 0, err
 	}
 	err = s.change(ctx, func(t tx) error {
@@ -107,7 +122,7 @@ type Contact struct {
 // Contact returns it for the node that has a name.
 func (s *Store) Contact(ctx context.Context, name string) (c Contact, err error) {
 	var due, reached int64
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		return t.row("SELECT due_at, reached_at, failures, last_error, good_quotes, bad_quotes, unanswered FROM nodes WHERE id = (SELECT node_id FROM names WHERE names.name = $1)",
 			[]any{trust.FoldName(name)}, &due, &reached, &c.Failures, &c.LastError, &c.GoodQuotes, &c.BadQuotes, &c.Unanswered)
 	})
@@ -147,7 +162,7 @@ func (s *Store) Record(ctx context.Context, outcomes []Outcome) error {
 		}
 		var errs []error
 		for i := range outcomes {
-			if err := t.record(&outcomes[i], policy); err != nil {
+			if err := t.record(&outcomes[i], policy, s.number); err != nil {
 				errs = append(errs, fmt.Errorf("the node %s: %w", outcomes[i].Node.Name, err))
 			}
 		}
@@ -159,10 +174,16 @@ func (s *Store) Record(ctx context.Context, outcomes []Outcome) error {
 	return nil
 }
 
-func (t tx) record(o *Outcome, policy int64) error {
-	var revision int64 // reading the whole node would cost more than all the rest
-	if err := t.row("SELECT revision FROM nodes WHERE id = $1", []any{o.Node.ID}, &revision); err != nil {
+func (t tx) record(o *Outcome, policy, replica int64) error {
+	var ( // reading the whole node would cost more than all the rest
+		revision int64
+		mine     bool
+	)
+	if err := t.row("SELECT revision, "+t.mine+" FROM nodes WHERE id = $1", []any{o.Node.ID, replica}, &revision, &mine); err != nil {
 		return err
+	}
+	if !mine { // this one took so long that another replica has asked since, and what that one found is newer
+		return nil
 	}
 	if revision != o.Node.Revision || o.Verdict != nil && policy != o.PolicyRevision {
 		// Whoever changed it made it due. It was judged by what holds no more.

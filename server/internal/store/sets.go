@@ -27,7 +27,7 @@ type SetFilter struct {
 
 // Sets returns sets by name.
 func (s *Store) Sets(ctx context.Context, f SetFilter) (sets []trust.Set, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		sets, err = t.sets(f)
 		return err
 	})
@@ -52,7 +52,7 @@ func (t tx) sets(f SetFilter) ([]trust.Set, error) {
 
 // Set returns one set, ErrNotFound if there is none.
 func (s *Store) Set(ctx context.Context, name string) (set trust.Set, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		set, err = t.set(name)
 		return err
 	})

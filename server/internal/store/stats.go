@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 )
 
@@ -47,24 +45,9 @@ func (s *Store) Stats(ctx context.Context, now time.Time) (Stats, error) {
 	if err != nil {
 		return Stats{}, fmt.Errorf("counting: %w", err)
 	}
-	stats.Bytes, err = s.bytes()
+	stats.Bytes, err = s.dialect.size(ctx, s)
 	return stats, err
 }
 
 // AlarmKinds returns the closed list.
 func AlarmKinds() []string { return []string{AlarmNameTaken, AlarmKeyChanged, AlarmKeyShared} }
-
-// bytes is the size of the file, and of what SQLite keeps beside it.
-func (s *Store) bytes() (total int64, err error) {
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		info, err := os.Stat(s.path + suffix)
-		if errors.Is(err, fs.ErrNotExist) && suffix != "" {
-			continue // only while it is open
-		}
-		if err != nil {
-			return 0, fmt.Errorf("measuring the database: %w", err)
-		}
-		total += info.Size()
-	}
-	return total, nil
-}

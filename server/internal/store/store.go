@@ -1,10 +1,24 @@
-// Package store keeps what the attestation server knows in one SQLite database: nodes and their names, pools and known-good sets, verdicts and their history, evidence, and what
-// administrators did. It is the only package with SQL.
+// Package store keeps what the attestation server knows in a database: nodes and their names, pools and known-good sets, verdicts and their history, evidence, and what administrators did. It is the
+// only package with SQL.
 //
 // Each exported method is one transaction: it happens whole or not at all, and what it returned without an error is on the disk. A change of an administrator's takes an Act, and leaves an
-// entry in the admin log in the same transaction. The statements are written so that PostgreSQL takes them too: what differs is the dialect.
+// entry in the admin log in the same transaction.
 //
-// The store trusts its file. It answers with verdicts as they were written, but for Lookup and Hosts, which know the time.
+// The store trusts its database. It answers with verdicts as they were written, but for Lookup and Hosts, which know the time.
+//
+// # Two databases
+//
+// SQLite in a file is for one server, PostgreSQL for several that share the work: its replicas. The statements are the same, and so are the tests; what differs is the dialect.
+//
+// There is one writer at a time on both. On PostgreSQL, each transaction that writes begins by taking a lock that all replicas share (pg_advisory_xact_lock), so that what it reads then is what the
+// others have committed, and generations and the entries of the admin log are committed in the order in which they were given: who follows them misses none. Claims are the exception: they lock the rows
+// that they take, and skip those that others have (FOR UPDATE SKIP LOCKED).
+//
+// # Upgrades
+//
+// A migration runs when the first server of the new version starts. SQLite: a server refuses tables that are newer than it is. PostgreSQL: replicas are upgraded one after the other, so that older ones
+// work beside newer tables. A migration may therefore only add tables, and columns that have a DEFAULT. One that can't keep to that sets compatibility.oldest to its own number: replicas that do not know
+// it refuse to work from then on, and say so.
 package store
 
 import (
@@ -12,72 +26,40 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver "sqlite", in Go: no libraries to install
 )
 
 // Store is safe for concurrent use.
 type Store struct {
-	// SQLite has one writer at a time: with one connection the others wait in Go and not in the file's lock. Readers see the last commit and wait for nobody.
+	// On SQLite, write has one connection: the others wait in Go and not in the file's lock. Readers see the last commit and wait for nobody.
 	write, read *sql.DB
-	path        string
+	name        string // of the file, or the URL
+	dialect     *dialect
+	target      int64                 // the newest migration that this program knows
+	number      int64                 // of this replica, on PostgreSQL
+	peers       atomic.Pointer[peers] // the replicas that share the work; nil: this one is alone
+	unfit       atomic.Pointer[error] // why nothing may be read or written now
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change; guarded by mu
 }
 
-// Open opens the database in a file, makes it if there is none, and brings its tables up to date. The caller closes it. One process at a time may have it open for writing.
-func Open(ctx context.Context, path string) (*Store, error) {
-	s := &Store{path: path, changed: make(chan struct{})}
-	err := s.open(ctx, path)
+// Open opens a database, the file of a SQLite database or the URL of a PostgreSQL database, makes its tables if there are none, and brings them up to date. The caller closes it. One process at a time may
+// have a file open for writing.
+func Open(ctx context.Context, database string) (*Store, error) {
+	s := &Store{name: database, changed: make(chan struct{})}
+	var err error
+	if IsURL(database) {
+		err = s.openPostgres(ctx)
+	} else {
+		err = s.openSQLite(ctx)
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.Close())
+		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", Redacted(database), err), s.Close())
 	}
 	return s, nil
-}
-
-func (s *Store) open(ctx context.Context, path string) (err error) {
-	// SQLite would make a file that others may read.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // #nosec G304 -- the operator names it
-	if err == nil {
-		err = file.Close()
-	}
-	if err != nil {
-		return err
-	}
-	if s.write, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
-		return err
-	}
-	s.write.SetMaxOpenConns(1)
-	if err := migrate(ctx, s.write); err != nil {
-		return err
-	}
-	if s.read, err = sql.Open("sqlite", dsn(path, "deferred")+"&_pragma=query_only(1)"); err != nil {
-		return err
-	}
-	s.read.SetMaxOpenConns(2 * runtime.NumCPU())
-	s.read.SetMaxIdleConns(2 * runtime.NumCPU())
-	return s.read.PingContext(ctx)
-}
-
-// dsn says how a file is opened. synchronous=FULL: what was committed outlives a power cut, too.
-func dsn(path, lock string) string {
-	return fileURL(path) + "?_txlock=" + lock +
-		"&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16384)"
-}
-
-// fileURL names a file to SQLite, whatever characters are in its path.
-func fileURL(path string) string {
-	file := url.URL{Scheme: "file", OmitHost: true, Path: path}
-	if path == "" || path[0] != '/' {
-		file = url.URL{Scheme: "file", Opaque: url.PathEscape(path)}
-	}
-	return file.String()
 }
 
 // Close ends all work on the database.
@@ -91,46 +73,50 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ready tells whether the database answers.
+// Ready tells whether the database answers. On PostgreSQL, it also tells whether this program may work on these tables, and whether the clocks agree; while they do not, the store does nothing.
 func (s *Store) Ready(ctx context.Context) error {
-	var one int
-	if err := s.read.QueryRowContext(ctx, "SELECT one FROM policy_revision").Scan(&one); err != nil {
+	ctx, cancel := s.dialect.bound(ctx)
+	defer cancel()
+	if err := s.dialect.ready(ctx, s); err != nil {
 		return fmt.Errorf("asking the database: %w", err)
 	}
 	return nil
 }
 
-// tx is one transaction, or one read, with its context.
-type tx struct {
-	ctx context.Context
-	q   interface {
-		ExecContext(context.Context, string, ...any) (sql.Result, error)
-		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-		QueryRowContext(context.Context, string, ...any) *sql.Row
-	}
-}
-
 // change runs do in a transaction that writes.
 func (s *Store) change(ctx context.Context, do func(tx) error) error {
+	ctx, cancel := s.dialect.bound(ctx)
+	defer cancel()
+	if err := s.fit(); err != nil {
+		return err
+	}
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
-	if err := do(tx{ctx, t}); err != nil {
+	run := tx{ctx, s.dialect, t}
+	if err = s.dialect.begin(run, s); err == nil {
+		err = do(run)
+	}
+	if err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
+	s.tell()
+	return nil
+}
 
+// tell has those look who wait for a change.
+func (s *Store) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.changed)
 	s.changed = make(chan struct{})
-	return nil
 }
 
-// Changed returns a channel that is closed at the next change of anything by this process. Take it before looking, or a change in between is missed.
+// Changed returns a channel that is closed at the next change of anything, by this process or, as long as Follow runs, by another replica. Take it before looking, or a change in between is missed.
 func (s *Store) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,45 +133,44 @@ func ignoreDone(err error) error {
 
 // view runs do on one state of the database.
 func (s *Store) view(ctx context.Context, do func(tx) error) error {
-	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	ctx, cancel := s.dialect.bound(ctx)
+	defer cancel()
+	if err := s.fit(); err != nil {
+		return err
+	}
+	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.viewing})
 	if err != nil {
 		return fmt.Errorf("beginning to read: %w", err)
 	}
-	return errors.Join(do(tx{ctx, t}), ignoreDone(t.Rollback()))
+	return errors.Join(do(tx{ctx, s.dialect, t}), ignoreDone(t.Rollback()))
 }
 
-// exec runs a statement and returns how many rows it touched.
-func (t tx) exec(statement string, args ...any) (int64, error) {
-	result, err := t.q.ExecContext(t.ctx, statement, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-// row reads one row; ErrNotFound if there is none.
-func (t tx) row(statement string, args []any, into ...any) error {
-	err := t.q.QueryRowContext(t.ctx, statement, args...).Scan(into...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return ErrNotFound
-	}
-	return err
-}
-
-// rows calls each for every row.
-func (t tx) rows(statement string, args []any, each func(scan func(...any) error) error) (err error) {
-	rows, err := t.q.QueryContext(t.ctx, statement, args...)
-	if err != nil {
+// alone runs do for one statement that writes and takes its own locks.
+func (s *Store) alone(ctx context.Context, do func(tx) error) error {
+	ctx, cancel := s.dialect.bound(ctx)
+	defer cancel()
+	if err := s.fit(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	return do(tx{ctx, s.dialect, s.write})
+}
 
-	for rows.Next() {
-		if err := each(rows.Scan); err != nil {
-			return err
-		}
+// look is a view for do that runs one statement, which sees one state by itself.
+func (s *Store) look(ctx context.Context, do func(tx) error) error {
+	ctx, cancel := s.dialect.bound(ctx)
+	defer cancel()
+	if err := s.fit(); err != nil {
+		return err
 	}
-	return rows.Err()
+	return do(tx{ctx, s.dialect, s.read})
+}
+
+// fit says why nothing may be read or written now.
+func (s *Store) fit() error {
+	if why := s.unfit.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // millis is a time as it is stored.

@@ -3,8 +3,6 @@ package store_test
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,29 +31,9 @@ type base struct {
 	set  trust.Set
 }
 
-func newStore(t *testing.T) (*store.Store, string) {
+func (on engine) newBase(t *testing.T) *base {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "trust pool?.db") // a name that a URL would take apart
-	return reopen(t, path), path
-}
-
-func reopen(t *testing.T, path string) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
-func newBase(t *testing.T) *base {
-	t.Helper()
-	s, path := newStore(t)
+	s, path := on.newStore(t)
 	soft, err := nodetest.NewSoft("node1.example", "xen")
 	if err != nil {
 		t.Fatal(err)
@@ -157,236 +135,245 @@ func wantVerdict(t *testing.T, v trust.Verdict, level trust.Level, reason trust.
 func TestWhatWasWrittenIsReadAgain(t *testing.T) {
 	t.Parallel()
 
-	b := newBase(t)
-	b.attest(t, noon)
-	if _, err := os.Stat(b.path); err != nil {
-		t.Error(err)
-	}
-	again := reopen(t, b.path)
-	node, err := again.Node(t.Context(), "NODE1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(b.node, node); diff != "" {
-		t.Errorf("node (-want +got):\n%s", diff)
-	}
-	set, err := again.Set(t.Context(), "xen")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(b.set, set); diff != "" {
-		t.Errorf("set (-want +got):\n%s", diff)
-	}
-	ev, err := again.LastEvidence(t.Context(), "node1", store.LastGood)
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := verifier.Verify(ev.Evidence, verifier.Policy{Nonce: ev.Nonce, BindMode: verifier.BindBound, KnownGood: set.KnownGood, Node: node.Record})
-	if result.Verdict != verifier.Trusted || !ev.QuotedAt.Equal(noon) {
-		t.Errorf("what was kept can't be judged again: %+v", result.Checks)
-	}
-	hosts, err := again.Lookup(t.Context(), []string{"Node1.Example", "564dbb18", "nobody"}, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantVerdict(t, hosts[0].Verdict, trust.Trusted, trust.OK)
-	wantVerdict(t, hosts[1].Verdict, trust.Trusted, trust.OK)
-	wantVerdict(t, hosts[2].Verdict, trust.Unknown, trust.UnknownHost)
-	if hosts[0].Asked != "Node1.Example" || hosts[0].Node != "node1.example" || hosts[2].Asked != "nobody" {
-		t.Errorf("%+v", hosts)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		b := on.newBase(t)
+		b.attest(t, noon)
+		again := on.open(t, b.path)
+		node, err := again.Node(t.Context(), "NODE1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(b.node, node); diff != "" {
+			t.Errorf("node (-want +got):\n%s", diff)
+		}
+		set, err := again.Set(t.Context(), "xen")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(b.set, set); diff != "" {
+			t.Errorf("set (-want +got):\n%s", diff)
+		}
+		ev, err := again.LastEvidence(t.Context(), "node1", store.LastGood)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := verifier.Verify(ev.Evidence, verifier.Policy{Nonce: ev.Nonce, BindMode: verifier.BindBound, KnownGood: set.KnownGood, Node: node.Record})
+		if result.Verdict != verifier.Trusted || !ev.QuotedAt.Equal(noon) {
+			t.Errorf("what was kept can't be judged again: %+v", result.Checks)
+		}
+		hosts, err := again.Lookup(t.Context(), []string{"Node1.Example", "564dbb18", "nobody"}, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantVerdict(t, hosts[0].Verdict, trust.Trusted, trust.OK)
+		wantVerdict(t, hosts[1].Verdict, trust.Trusted, trust.OK)
+		wantVerdict(t, hosts[2].Verdict, trust.Unknown, trust.UnknownHost)
+		if hosts[0].Asked != "Node1.Example" || hosts[0].Node != "node1.example" || hosts[2].Asked != "nobody" {
+			t.Errorf("%+v", hosts)
+		}
+	})
 }
 
 func TestAnExpiredVerdictIsUnknownWithoutAnybodyEndingIt(t *testing.T) {
 	t.Parallel()
 
-	b := newBase(t)
-	b.attest(t, noon)
-	end := noon.Add(3 * time.Minute)
-	wantVerdict(t, b.verdict(t, "node1", end.Add(-time.Millisecond)), trust.Trusted, trust.OK)
-	wantVerdict(t, b.verdict(t, "node1", end), trust.Unknown, trust.Stale)
-	level := trust.Trusted
-	hosts, err := b.Hosts(t.Context(), store.HostFilter{Level: &level, Limit: 10}, end)
-	if err != nil || len(hosts) != 0 {
-		t.Errorf("listed as trusted: %+v, %v", hosts, err)
-	}
-	counts, err := b.Counts(t.Context(), end)
-	if err != nil || !slices.Equal(counts, []store.Count{{Pool: "pool", Level: trust.Unknown, Nodes: 1}}) {
-		t.Errorf("%+v, %v", counts, err)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		b := on.newBase(t)
+		b.attest(t, noon)
+		end := noon.Add(3 * time.Minute)
+		wantVerdict(t, b.verdict(t, "node1", end.Add(-time.Millisecond)), trust.Trusted, trust.OK)
+		wantVerdict(t, b.verdict(t, "node1", end), trust.Unknown, trust.Stale)
+		level := trust.Trusted
+		hosts, err := b.Hosts(t.Context(), store.HostFilter{Level: &level, Limit: 10}, end)
+		if err != nil || len(hosts) != 0 {
+			t.Errorf("listed as trusted: %+v, %v", hosts, err)
+		}
+		counts, err := b.Counts(t.Context(), end)
+		if err != nil || !slices.Equal(counts, []store.Count{{Pool: "pool", Level: trust.Unknown, Nodes: 1}}) {
+			t.Errorf("%+v, %v", counts, err)
+		}
 
-	n, err := b.ExpireVerdicts(t.Context(), end, 10)
-	if err != nil || n != 1 {
-		t.Fatalf("%d, %v", n, err)
-	}
-	history, err := b.History(t.Context(), "node1", 0, 10)
-	if err != nil || len(history) != 2 || history[0].Verdict.Reason != trust.Stale || history[1].Verdict.Reason != trust.OK {
-		t.Errorf("%+v, %v", history, err)
-	}
-	if n, err := b.ExpireVerdicts(t.Context(), end, 10); err != nil || n != 0 {
-		t.Errorf("a second time: %d, %v", n, err)
-	}
+		n, err := b.ExpireVerdicts(t.Context(), end, 10)
+		if err != nil || n != 1 {
+			t.Fatalf("%d, %v", n, err)
+		}
+		history, err := b.History(t.Context(), "node1", 0, 10)
+		if err != nil || len(history) != 2 || history[0].Verdict.Reason != trust.Stale || history[1].Verdict.Reason != trust.OK {
+			t.Errorf("%+v, %v", history, err)
+		}
+		if n, err := b.ExpireVerdicts(t.Context(), end, 10); err != nil || n != 0 {
+			t.Errorf("a second time: %d, %v", n, err)
+		}
+	})
 }
 
 func TestARenewedVerdictIsNoChange(t *testing.T) {
 	t.Parallel()
 
-	b := newBase(t)
-	b.attest(t, noon)
-	first := b.verdict(t, "node1", noon)
-	b.attest(t, noon.Add(time.Minute))
-	second := b.verdict(t, "node1", noon.Add(time.Minute))
-	if second.Generation != first.Generation || !second.ChangedAt.Equal(noon) || !second.ExpiresAt.Equal(noon.Add(4*time.Minute)) {
-		t.Errorf("%+v after %+v", second, first)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		b := on.newBase(t)
+		b.attest(t, noon)
+		first := b.verdict(t, "node1", noon)
+		b.attest(t, noon.Add(time.Minute))
+		second := b.verdict(t, "node1", noon.Add(time.Minute))
+		if second.Generation != first.Generation || !second.ChangedAt.Equal(noon) || !second.ExpiresAt.Equal(noon.Add(4*time.Minute)) {
+			t.Errorf("%+v after %+v", second, first)
+		}
 
-	b.soft.Reboot("xen")
-	b.attest(t, noon.Add(2*time.Minute))
-	third := b.verdict(t, "node1", noon.Add(2*time.Minute))
-	wantVerdict(t, third, trust.Trusted, trust.OK)
-	events, err := b.Events(t.Context(), first.Generation, 10)
-	if err != nil || len(events) != 1 || !events[0].Rebooted || third.Generation <= first.Generation {
-		t.Errorf("a reboot: %+v, %v", events, err)
-	}
-	contact, err := b.Contact(t.Context(), "node1")
-	if err != nil || contact.GoodQuotes != 3 || contact.BadQuotes != 0 || !contact.DueAt.Equal(noon.Add(3*time.Minute)) {
-		t.Errorf("%+v, %v", contact, err)
-	}
+		b.soft.Reboot("xen")
+		b.attest(t, noon.Add(2*time.Minute))
+		third := b.verdict(t, "node1", noon.Add(2*time.Minute))
+		wantVerdict(t, third, trust.Trusted, trust.OK)
+		events, err := b.Events(t.Context(), first.Generation, 10)
+		if err != nil || len(events) != 1 || !events[0].Rebooted || third.Generation <= first.Generation {
+			t.Errorf("a reboot: %+v, %v", events, err)
+		}
+		contact, err := b.Contact(t.Context(), "node1")
+		if err != nil || contact.GoodQuotes != 3 || contact.BadQuotes != 0 || !contact.DueAt.Equal(noon.Add(3*time.Minute)) {
+			t.Errorf("%+v, %v", contact, err)
+		}
+	})
 }
 
 func TestABadAnswerEndsAVerdictAndNoAnswerDoesNot(t *testing.T) {
 	t.Parallel()
 
-	b := newBase(t)
-	b.attest(t, noon)
-	node := b.claim(t, noon.Add(time.Minute))
-	b.record(t, store.Outcome{Node: node, At: noon.Add(time.Minute), Due: noon.Add(2 * time.Minute), Problem: "connection refused"})
-	v := b.verdict(t, "node1", noon.Add(time.Minute))
-	wantVerdict(t, v, trust.Trusted, trust.OK)
-	if !v.ExpiresAt.Equal(noon.Add(3 * time.Minute)) {
-		t.Errorf("a node that was not reached is trusted until %s", v.ExpiresAt)
-	}
-	if _, err := b.ExpireVerdicts(t.Context(), noon.Add(3*time.Minute), 10); err != nil {
-		t.Fatal(err)
-	}
-	wantVerdict(t, b.verdict(t, "node1", noon.Add(3*time.Minute)), trust.Unknown, trust.Unreachable)
+	onBoth(t, func(t *testing.T, on engine) {
+		b := on.newBase(t)
+		b.attest(t, noon)
+		node := b.claim(t, noon.Add(time.Minute))
+		b.record(t, store.Outcome{Node: node, At: noon.Add(time.Minute), Due: noon.Add(2 * time.Minute), Problem: "connection refused"})
+		v := b.verdict(t, "node1", noon.Add(time.Minute))
+		wantVerdict(t, v, trust.Trusted, trust.OK)
+		if !v.ExpiresAt.Equal(noon.Add(3 * time.Minute)) {
+			t.Errorf("a node that was not reached is trusted until %s", v.ExpiresAt)
+		}
+		if _, err := b.ExpireVerdicts(t.Context(), noon.Add(3*time.Minute), 10); err != nil {
+			t.Fatal(err)
+		}
+		wantVerdict(t, b.verdict(t, "node1", noon.Add(3*time.Minute)), trust.Unknown, trust.Unreachable)
 
-	b.attest(t, noon.Add(4*time.Minute))
-	b.soft.Reboot("another")
-	b.attest(t, noon.Add(5*time.Minute))
-	wantVerdict(t, b.verdict(t, "node1", noon.Add(5*time.Minute)), trust.Untrusted, trust.PCRMismatch)
-	history, err := b.History(t.Context(), "node1", 0, 1)
-	if err != nil || len(history) != 1 || history[0].EvidenceID == 0 {
-		t.Fatalf("%+v, %v", history, err)
-	}
-	ev, err := b.EvidenceOf(t.Context(), "node1", history[0].EvidenceID)
-	if err != nil || len(ev.Evidence.Logs) != 1 {
-		t.Errorf("%+v, %v", ev, err)
-	}
+		b.attest(t, noon.Add(4*time.Minute))
+		b.soft.Reboot("another")
+		b.attest(t, noon.Add(5*time.Minute))
+		wantVerdict(t, b.verdict(t, "node1", noon.Add(5*time.Minute)), trust.Untrusted, trust.PCRMismatch)
+		history, err := b.History(t.Context(), "node1", 0, 1)
+		if err != nil || len(history) != 1 || history[0].EvidenceID == 0 {
+			t.Fatalf("%+v, %v", history, err)
+		}
+		ev, err := b.EvidenceOf(t.Context(), "node1", history[0].EvidenceID)
+		if err != nil || len(ev.Evidence.Logs) != 1 {
+			t.Errorf("%+v, %v", ev, err)
+		}
+	})
 }
 
 func TestTrustEndsWithWhatItRestedOn(t *testing.T) {
 	t.Parallel()
 
-	for name, withdraw := range map[string]func(context.Context, *base) error{
-		"the set is retired": func(ctx context.Context, b *base) error {
-			_, err := b.RetireSet(ctx, act(), "xen", b.set.Revision)
-			return err
-		},
-		"the pool demands something else": func(ctx context.Context, b *base) error {
-			_, err := b.PutPool(ctx, act(), trust.Pool{Name: "pool"}, 1)
-			return err
-		},
-		"the AK is refused": func(ctx context.Context, b *base) error {
-			return b.RefuseAK(ctx, act(), b.soft.Record().AKs[0].Name, "stolen")
-		},
-		"the node is enrolled anew": func(ctx context.Context, b *base) error {
-			_, err := b.ReenrollNode(ctx, act(), "node1", 1)
-			return err
-		},
-		"the node is held": func(ctx context.Context, b *base) error {
-			_, err := b.HoldNode(ctx, act(), "node1", 1, "looks odd")
-			return err
-		},
-		"the node is removed": func(ctx context.Context, b *base) error {
-			return b.RemoveNode(ctx, act(), "node1", 1)
-		},
-		"the node moves to another pool": func(ctx context.Context, b *base) error {
-			if _, err := b.PutPool(ctx, act(), trust.Pool{Name: "other"}, 0); err != nil {
+	onBoth(t, func(t *testing.T, on engine) {
+		for name, withdraw := range map[string]func(context.Context, *base) error{
+			"the set is retired": func(ctx context.Context, b *base) error {
+				_, err := b.RetireSet(ctx, act(), "xen", b.set.Revision)
 				return err
-			}
-			_, err := b.UpdateNode(ctx, act(), "node1", 1, func(n *trust.Node) { n.Pool = "other" })
-			return err
-		},
-		"another EK is expected": func(ctx context.Context, b *base) error {
-			_, err := b.UpdateNode(ctx, act(), "node1", 1, func(n *trust.Node) { n.EK.Name = make([]byte, 34) })
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			},
+			"the pool demands something else": func(ctx context.Context, b *base) error {
+				_, err := b.PutPool(ctx, act(), trust.Pool{Name: "pool"}, 1)
+				return err
+			},
+			"the AK is refused": func(ctx context.Context, b *base) error {
+				return b.RefuseAK(ctx, act(), b.soft.Record().AKs[0].Name, "stolen")
+			},
+			"the node is enrolled anew": func(ctx context.Context, b *base) error {
+				_, err := b.ReenrollNode(ctx, act(), "node1", 1)
+				return err
+			},
+			"the node is held": func(ctx context.Context, b *base) error {
+				_, err := b.HoldNode(ctx, act(), "node1", 1, "looks odd")
+				return err
+			},
+			"the node is removed": func(ctx context.Context, b *base) error {
+				return b.RemoveNode(ctx, act(), "node1", 1)
+			},
+			"the node moves to another pool": func(ctx context.Context, b *base) error {
+				if _, err := b.PutPool(ctx, act(), trust.Pool{Name: "other"}, 0); err != nil {
+					return err
+				}
+				_, err := b.UpdateNode(ctx, act(), "node1", 1, func(n *trust.Node) { n.Pool = "other" })
+				return err
+			},
+			"another EK is expected": func(ctx context.Context, b *base) error {
+				_, err := b.UpdateNode(ctx, act(), "node1", 1, func(n *trust.Node) { n.EK.Name = make([]byte, 34) })
+				return err
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			b := newBase(t)
-			b.attest(t, noon)
-			wantVerdict(t, b.verdict(t, "node1", noon), trust.Trusted, trust.OK)
-			// A quote that is under way when it happens was judged by what holds no more.
-			late := b.outcome(t, b.claim(t, noon.Add(time.Minute)), noon.Add(time.Minute))
-			if err := withdraw(t.Context(), b); err != nil {
-				t.Fatal(err)
-			}
-			if v := b.verdict(t, "node1", noon); v.Level == trust.Trusted {
-				t.Errorf("still trusted: %+v", v)
-			}
-			b.record(t, late)
-			if v := b.verdict(t, "node1", noon.Add(time.Minute)); v.Level == trust.Trusted {
-				t.Errorf("trusted by a late outcome: %+v", v)
-			}
-		})
-	}
+				b := on.newBase(t)
+				b.attest(t, noon)
+				wantVerdict(t, b.verdict(t, "node1", noon), trust.Trusted, trust.OK)
+				// A quote that is under way when it happens was judged by what holds no more.
+				late := b.outcome(t, b.claim(t, noon.Add(time.Minute)), noon.Add(time.Minute))
+				if err := withdraw(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+				if v := b.verdict(t, "node1", noon); v.Level == trust.Trusted {
+					t.Errorf("still trusted: %+v", v)
+				}
+				b.record(t, late)
+				if v := b.verdict(t, "node1", noon.Add(time.Minute)); v.Level == trust.Trusted {
+					t.Errorf("trusted by a late outcome: %+v", v)
+				}
+			})
+		}
+	})
 }
 
 func TestANameBelongsToOneNode(t *testing.T) {
 	t.Parallel()
 
-	b := newBase(t)
-	second := trust.Node{Name: "node2.example", Aliases: []string{"node1"}, Address: "10.0.0.2:9443", Pool: "pool", Binding: verifier.BindingFirstUse}
-	_, err := b.AddNodes(t.Context(), act(), []trust.Node{second})
-	taken, ok := errors.AsType[*store.TakenError](err)
-	if !ok || !errors.Is(err, store.ErrExists) || taken.Name != "node1" || taken.Owner != "node1.example" {
-		t.Fatalf("%v", err)
-	}
-	if _, err := b.Node(t.Context(), "node2.example"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("the refused node is there: %v", err)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		b := on.newBase(t)
+		second := trust.Node{Name: "node2.example", Aliases: []string{"node1"}, Address: "10.0.0.2:9443", Pool: "pool", Binding: verifier.BindingFirstUse}
+		_, err := b.AddNodes(t.Context(), act(), []trust.Node{second})
+		taken, ok := errors.AsType[*store.TakenError](err)
+		if !ok || !errors.Is(err, store.ErrExists) || taken.Name != "node1" || taken.Owner != "node1.example" {
+			t.Fatalf("%v", err)
+		}
+		if _, err := b.Node(t.Context(), "node2.example"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the refused node is there: %v", err)
+		}
 
-	second.Aliases = nil
-	if _, err := b.AddNodes(t.Context(), act(), []trust.Node{second}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.UpdateNode(t.Context(), act(), "node2.example", 1, func(n *trust.Node) { n.Aliases = []string{"564dbb18"} }); !errors.Is(err, store.ErrExists) {
-		t.Errorf("taken over by a change: %v", err)
-	}
-	alarms, err := b.Alarms(t.Context(), true, 0, 10)
-	if err != nil || len(alarms) != 2 || alarms[0].Kind != store.AlarmNameTaken || alarms[1].Node != "node1.example" {
-		t.Errorf("%+v, %v", alarms, err)
-	}
-	if err := b.AcknowledgeAlarm(t.Context(), act(), alarms[0].ID); err != nil {
-		t.Error(err)
-	}
-	if open, err := b.Alarms(t.Context(), true, 0, 10); err != nil || len(open) != 1 {
-		t.Errorf("%+v, %v", open, err)
-	}
+		second.Aliases = nil
+		if _, err := b.AddNodes(t.Context(), act(), []trust.Node{second}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.UpdateNode(t.Context(), act(), "node2.example", 1, func(n *trust.Node) { n.Aliases = []string{"564dbb18"} }); !errors.Is(err, store.ErrExists) {
+			t.Errorf("taken over by a change: %v", err)
+		}
+		alarms, err := b.Alarms(t.Context(), true, 0, 10)
+		if err != nil || len(alarms) != 2 || alarms[0].Kind != store.AlarmNameTaken || alarms[1].Node != "node1.example" {
+			t.Errorf("%+v, %v", alarms, err)
+		}
+		if err := b.AcknowledgeAlarm(t.Context(), act(), alarms[0].ID); err != nil {
+			t.Error(err)
+		}
+		if open, err := b.Alarms(t.Context(), true, 0, 10); err != nil || len(open) != 1 {
+			t.Errorf("%+v, %v", open, err)
+		}
 
-	b.attest2(t)
-	if err := b.RemoveNode(t.Context(), act(), "node1", 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.UpdateNode(t.Context(), act(), "node2.example", 1, func(n *trust.Node) { n.Aliases = []string{"node1"} }); err != nil {
-		t.Errorf("a free name can't be taken: %v", err)
-	}
-	if v := b.verdict(t, "node1", noon); v.Level == trust.Trusted {
-		t.Errorf("a name brought the verdict of its former node along: %+v", v)
-	}
+		b.attest2(t)
+		if err := b.RemoveNode(t.Context(), act(), "node1", 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.UpdateNode(t.Context(), act(), "node2.example", 1, func(n *trust.Node) { n.Aliases = []string{"node1"} }); err != nil {
+			t.Errorf("a free name can't be taken: %v", err)
+		}
+		if v := b.verdict(t, "node1", noon); v.Level == trust.Trusted {
+			t.Errorf("a name brought the verdict of its former node along: %+v", v)
+		}
+	})
 }
 
 // attest2 attests the first of two nodes.
@@ -407,20 +394,22 @@ func (b *base) attest2(t *testing.T) {
 func TestAddingNodesIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 
-	s, _ := newStore(t)
-	if _, err := s.PutPool(t.Context(), act(), trust.Pool{Name: "pool"}, 0); err != nil {
-		t.Fatal(err)
-	}
-	nodes := []trust.Node{
-		{Name: "a", Address: "a:1", Pool: "pool", Binding: verifier.BindingChain},
-		{Name: "b", Address: "b", Pool: "pool", Binding: verifier.BindingChain},
-		{Name: "c", Address: "c:1", Pool: "nowhere", Binding: verifier.BindingChain},
-	}
-	_, err := s.AddNodes(t.Context(), act(), nodes)
-	if err == nil || !strings.Contains(err.Error(), "node b") || !strings.Contains(err.Error(), "pool nowhere") {
-		t.Errorf("%v", err)
-	}
-	if all, err := s.Nodes(t.Context(), store.HostFilter{Limit: 10}); err != nil || len(all) != 0 {
-		t.Errorf("%+v, %v", all, err)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		s, _ := on.newStore(t)
+		if _, err := s.PutPool(t.Context(), act(), trust.Pool{Name: "pool"}, 0); err != nil {
+			t.Fatal(err)
+		}
+		nodes := []trust.Node{
+			{Name: "a", Address: "a:1", Pool: "pool", Binding: verifier.BindingChain},
+			{Name: "b", Address: "b", Pool: "pool", Binding: verifier.BindingChain},
+			{Name: "c", Address: "c:1", Pool: "nowhere", Binding: verifier.BindingChain},
+		}
+		_, err := s.AddNodes(t.Context(), act(), nodes)
+		if err == nil || !strings.Contains(err.Error(), "node b") || !strings.Contains(err.Error(), "pool nowhere") {
+			t.Errorf("%v", err)
+		}
+		if all, err := s.Nodes(t.Context(), store.HostFilter{Limit: 10}); err != nil || len(all) != 0 {
+			t.Errorf("%+v, %v", all, err)
+		}
+	})
 }

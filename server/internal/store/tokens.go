@@ -61,7 +61,7 @@ func (s *Store) RemoveToken(ctx context.Context, a Act, name string) error {
 
 // TokenByID returns the token of that ID, ErrNotFound if there is none.
 func (s *Store) TokenByID(ctx context.Context, id string) (token Token, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		token, err = scanToken(func(into ...any) error {
 			return t.row("SELECT "+tokenColumns+" FROM tokens WHERE id = $1", []any{id}, into...)
 		})
@@ -75,7 +75,7 @@ func (s *Store) TokenByID(ctx context.Context, id string) (token Token, err erro
 
 // Tokens returns all tokens by name.
 func (s *Store) Tokens(ctx context.Context) (tokens []Token, err error) {
-	err = s.view(ctx, func(t tx) error {
+	err = s.look(ctx, func(t tx) error {
 		return t.rows("SELECT "+tokenColumns+" FROM tokens ORDER BY name", nil, func(scan func(...any) error) error {
 			token, err := scanToken(scan)
 			tokens = append(tokens, token)

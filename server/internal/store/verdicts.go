@@ -130,6 +130,9 @@ func (t tx) endTrust(at time.Time, detail string, reason trust.Reason, where str
 
 // ExpireVerdicts turns verdicts that have expired to unknown, at most limit, so that the change is in the history and in the events. It returns how many there were. Lookup does not wait for it.
 func (s *Store) ExpireVerdicts(ctx context.Context, now time.Time, limit int) (n int, err error) {
+	if isAny, err := s.exists(ctx, "verdicts WHERE level IN (1, 2) AND expires_at <= $1", millis(now)); err != nil || !isAny {
+		return 0, err
+	}
 	err = s.change(ctx, func(t tx) error {
 		expired := make(map[int64]trust.Verdict)
 		statement := "SELECT nodes.failures, nodes.last_error, node_id, " + verdictColumns +
