@@ -17,22 +17,19 @@ cfg.CONF.register_opts([
     cfg.StrOpt('cafile', help="PEM file with the CA of its certificate; unset: the system's CAs"),
     cfg.StrOpt('token_file', default='/etc/nova/trustpool.token', help='File with a reader token'),
     cfg.FloatOpt('timeout', default=2, min=0.1, max=60, help='Seconds for a whole query'),
-    cfg.ListOpt('traits', default=['CUSTOM_TRUSTED_POOL'], help='Traits that demand trust when '
-                'required; TRAIT:POOL POOL... demands trust in one of these pools'),
+    cfg.ListOpt('traits', default=['CUSTOM_TRUSTED_POOL'], help='TRAIT or TRAIT:POOL POOL...'),
 ], cfg.OptGroup('trustpool', help='How TrustedPoolFilter asks trustpool-server'))
 
 
 class TrustedPoolFilter(filters.BaseHostFilter):
     """Leaves trusted hosts, if a guest demands trust. Whatever fails, none passes then."""
-
     RUN_ON_REBUILD = True
     run_filter_once_per_request = True  # further instances choose from what it left
 
     def filter_all(self, filter_obj_list, spec_obj):
         hosts = list(filter_obj_list)
         try:
-            demands = _demands(spec_obj)
-            if not hosts or not demands:
+            if not hosts or not (demands := _demands(spec_obj)):
                 return hosts
             nodes = sorted({host.nodename for host in hosts})
             answers = _ask(cfg.CONF.trustpool, nodes)
@@ -57,8 +54,7 @@ def _demands(spec):
             raise ValueError(f'set trust:trusted_host=trusted instead of {key}={value}')
         elif key.startswith('trait') and value != 'forbidden':
             traits.add(key.partition(':')[2])
-    if spec.image and 'properties' in spec.image:
-        traits.update(spec.image.properties.get('traits_required', []))
+    traits.update(spec.image.properties.get('traits_required', []) if spec.image else [])
     known = [entry.partition(':') for entry in cfg.CONF.trustpool.traits if traits]
     return demands + [pools.split() for trait, _, pools in known if trait.strip() in traits]
 
@@ -77,12 +73,15 @@ def _ask(conf, nodes):
     with open(conf.token_file, encoding='latin-1') as file:
         head = {'Authorization': f'Bearer {file.readline().strip()}',
                 'Content-Type': 'application/json'}
-    link = http.client.HTTPSConnection(conf.url.split('/')[2], timeout=conf.timeout,
-                                       context=ssl.create_default_context(cafile=conf.cafile))
+    tls = ssl.create_default_context(cafile=conf.cafile)
+    link = http.client.HTTPSConnection(conf.url.split('/')[2], context=tls)
     result = concurrent.futures.Future()
 
     def talk():
         try:
+            plain = socket.create_connection((link.host, link.port), conf.timeout)
+            link.sock = tls.wrap_socket(plain, server_hostname=link.host,
+                                        do_handshake_on_connect=False)  # it can be ended now
             link.request('POST', '/v1/hosts:query', json.dumps({'hosts': nodes}), head)
             answer = link.getresponse()
             if answer.status != 200:
@@ -97,4 +96,5 @@ def _ask(conf, nodes):
     thread.join(conf.timeout)
     if link.sock:
         link.sock.shutdown(socket.SHUT_RDWR)
+        raise TimeoutError(f'{conf.url} has not answered in {conf.timeout} s')
     return result.result(0)
