@@ -3,9 +3,10 @@
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BUF           := github.com/bufbuild/buf/cmd/buf@v1.75.0
+APIDIFF       := golang.org/x/exp/cmd/apidiff@v0.0.0-20261014143641-f0251eb4aa3e
 GOTESTSUM     := gotest.tools/gotestsum@v1.13.0
 NFPM          := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
-export GOLANGCI_LINT GOVULNCHECK BUF GOTESTSUM NFPM
+export GOLANGCI_LINT GOVULNCHECK BUF GOTESTSUM NFPM APIDIFF
 
 COMMANDS := trustpool-agent trustpool-server trustpool-sim trustpoolctl
 # The toolchain stamps the version of the commit into the binaries, wherever git answers: not in an unpacked archive, nor in somebody else's clone.
@@ -17,7 +18,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto generate fuzz bench bench-server pictures man package package-test openstack-test vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures man package release package-test openstack-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +43,7 @@ endurance: need-go ## Quotes and enrols as often as a node does in weeks, and lo
 vm-test: need-go ## Installs the agent's package in a virtual machine and tests it there, on a real kernel and its TPM device.
 	@$(PART) vm-test .ci/vm-test
 
-check: check-mod check-lint check-vulns check-proto ## Runs the linters, the vulnerability check and the checks of the contract and its generated code.
+check: check-mod check-lint check-vulns check-proto check-api ## Runs the linters, the vulnerability check and the checks of the contract, its generated code and what others import.
 
 check-mod: need-go
 	@$(PART) mod go mod tidy -diff
@@ -55,6 +56,9 @@ check-vulns: need-go
 
 check-proto: need-go
 	@$(PART) proto .ci/proto
+
+check-api: need-go
+	@$(PART) api .ci/apidiff
 
 generate: need-go ## Writes the generated code anew from proto/.
 	go run $(BUF) generate
@@ -76,6 +80,9 @@ man: need-go ## Writes the man pages and shell completions into build/man/.
 
 package: need-go ## Builds the deb and rpm packages, for amd64 and arm64, into build/packages/.
 	@packaging/build
+
+release: need-go ## Builds all files of a release into build/release/: packages, tars, SBOMs, checksums, provenance; docs/releases.md.
+	@packaging/release
 
 package-test: need-go ## Builds the packages twice, checks them, and takes them through their life in a container (needs root).
 	@$(PART) packages .ci/packages apparmor debian-archive-keyring lintian man-db mmdebstrap procps rpm shellcheck systemd-container
