@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +18,25 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const (
-	rulesFile = "../../packaging/prometheus/trustpool-server.rules.yml"
-	rulesTest = "../../packaging/prometheus/trustpool-server.test.yml"
-	serverDoc = "../../docs/server.md"
-	// golden is the page of metrics with the names and labels, and without the values that are never the same.
-	golden = "testdata/metrics.golden"
-)
+// monitored is a daemon's page of metrics, and what is said about it.
+type monitored struct {
+	// prefix begins the names of its own metrics.
+	prefix string
+	// golden is the page with the names and labels, and without the values that are never the same.
+	golden string
+	// rules are its alerts, tests theirs, and doc the page on both.
+	rules, tests, doc string
+}
+
+func serverPage() monitored {
+	const rules = "../../packaging/prometheus/trustpool-server"
+	return monitored{"trustpool_server_", "testdata/metrics.golden", rules + ".rules.yml", rules + ".test.yml", "../../docs/server.md"}
+}
+
+func publisherPage() monitored {
+	const rules = "../../packaging/prometheus/trustpool-publisher"
+	return monitored{"trustpool_publisher_", "testdata/publisher.golden", rules + ".rules.yml", rules + ".test.yml", "../../docs/publish.md"}
+}
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
@@ -41,21 +52,28 @@ func TestTheMetricsPageIsTheGoldenOne(t *testing.T) {
 		return err == nil && host.TrustedAt(time.Now())
 	})
 	page := get(t, "http://"+admin+"/metrics")
-	promtool(t, strings.NewReader(page), "check", "metrics")
-	got := normal(page)
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(read(t, golden), got); diff != "" {
-		t.Errorf("the metrics changed (-golden +page); if they should: go test ./cmd/trustpool-server -run %s -update\n%s", t.Name(), diff)
-	}
+	serverPage().compare(t, page)
 
 	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ok\n"} {
 		if got := get(t, "http://"+admin+path); got != want {
 			t.Errorf("%s: %q", path, got)
 		}
+	}
+}
+
+// compare wants a page to be the golden one.
+func (m monitored) compare(t *testing.T, page string) {
+	t.Helper()
+
+	promtool(t, strings.NewReader(page), "check", "metrics")
+	got := m.normal(page)
+	if *update {
+		if err := os.WriteFile(m.golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(read(t, m.golden), got); diff != "" {
+		t.Errorf("the metrics changed (-golden +page); if they should: go test ./cmd/trustpool-server -run %s -update\n%s", t.Name(), diff)
 	}
 }
 
@@ -90,15 +108,15 @@ func get(t *testing.T, url string) string {
 	return string(body)
 }
 
-// normal leaves the server's own metrics of a page, with values that do not depend on when, where and how fast it ran, and of how often it was asked one route.
-func normal(page string) string {
+// normal leaves the daemon's own metrics of a page, with values that do not depend on when, where and how fast it ran, and of how often it was asked one route.
+func (m monitored) normal(page string) string {
 	var b strings.Builder
-	varying := regexp.MustCompile(`_(bucket|sum|count)[{ ]|_timestamp_seconds|start_time_seconds|_size_bytes|_requests_total|_lag_seconds|_due_nodes|_asking_nodes`)
+	varying := regexp.MustCompile(`_(bucket|sum|count)[{ ]|_timestamp_seconds|start_time_seconds|_size_bytes|_requests_total|_reconciles_total|_lag_seconds|_due_nodes|_asking_nodes`)
 	labels := regexp.MustCompile(`(version)="[^"]*"`)
 	for line := range strings.Lines(page) {
 		name := strings.TrimPrefix(strings.TrimPrefix(line, "# HELP "), "# TYPE ")
 		route := strings.Contains(line, `route="`) && !strings.Contains(line, `route="GET /v1/caller"`)
-		if !strings.HasPrefix(name, "trustpool_server_") || route {
+		if !strings.HasPrefix(name, m.prefix) || route {
 			continue
 		}
 		line = labels.ReplaceAllString(line, `$1="any"`)
@@ -125,23 +143,23 @@ func promtool(t *testing.T, input io.Reader, args ...string) {
 	}
 }
 
-// goldenNames returns the names of the metrics, with their types.
-func goldenNames(t *testing.T) map[string]string {
+// names returns the names of the metrics, with their types.
+func (m monitored) names(t *testing.T) map[string]string {
 	t.Helper()
 
 	names := map[string]string{}
-	for _, match := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(read(t, golden), -1) {
+	for _, match := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(read(t, m.golden), -1) {
 		names[match[1]] = match[2]
 	}
 	return names
 }
 
 // onlyKnown fails for each metric in a text that is not on the golden page.
-func onlyKnown(t *testing.T, path string) {
+func (m monitored) onlyKnown(t *testing.T, path string) {
 	t.Helper()
 
-	names := goldenNames(t)
-	for _, name := range regexp.MustCompile(`\btrustpool_server_[a-z_]+`).FindAllString(read(t, path), -1) {
+	names := m.names(t)
+	for _, name := range regexp.MustCompile(`\b`+m.prefix+`[a-z_]+`).FindAllString(read(t, path), -1) {
 		plain := name
 		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
 			plain = strings.TrimSuffix(plain, suffix)
@@ -155,18 +173,20 @@ func onlyKnown(t *testing.T, path string) {
 func TestTheAlertsDoWhatTheirTestsSay(t *testing.T) {
 	t.Parallel()
 
-	onlyKnown(t, rulesFile)
-	promtool(t, nil, "check", "rules", rulesFile)
-	promtool(t, nil, "test", "rules", rulesTest)
-	for _, alert := range alerts(t) {
-		if !strings.Contains(read(t, rulesTest), fmt.Sprintf("alertname=%q", alert)) {
-			t.Errorf("no test lets %s fire", alert)
+	for _, m := range []monitored{serverPage(), publisherPage()} {
+		m.onlyKnown(t, m.rules)
+		promtool(t, nil, "check", "rules", m.rules)
+		promtool(t, nil, "test", "rules", m.tests)
+		for _, alert := range m.alerts(t) {
+			if !strings.Contains(read(t, m.tests), fmt.Sprintf("alertname=%q", alert)) {
+				t.Errorf("no test lets %s fire", alert)
+			}
 		}
 	}
 }
 
 // alerts returns the names of all alerts.
-func alerts(t *testing.T) []string {
+func (m monitored) alerts(t *testing.T) []string {
 	t.Helper()
 
 	var file struct {
@@ -176,7 +196,7 @@ func alerts(t *testing.T) []string {
 			} `yaml:"rules"`
 		} `yaml:"groups"`
 	}
-	if err := yaml.Unmarshal([]byte(read(t, rulesFile)), &file); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, m.rules)), &file); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -189,7 +209,8 @@ func alerts(t *testing.T) []string {
 func TestABrokenAlertFailsItsTest(t *testing.T) {
 	t.Parallel()
 
-	rules := read(t, rulesFile)
+	page := serverPage()
+	rules := read(t, page.rules)
 	for name, change := range map[string][2]string{
 		"one that never fires":       {"trustpool_server_alarms_open > 0", "trustpool_server_alarms_open > 1"},
 		"one that fires too early":   {"trustpool_server_ready == 0\n        for: 5m", "trustpool_server_ready == 0\n        for: 1m"},
@@ -200,7 +221,7 @@ func TestABrokenAlertFailsItsTest(t *testing.T) {
 			t.Fatalf("%q is not in the rules", change[0])
 		}
 		dir := t.TempDir()
-		for file, content := range map[string]string{filepath.Base(rulesFile): broken, "test.yml": read(t, rulesTest)} {
+		for file, content := range map[string]string{filepath.Base(page.rules): broken, "test.yml": read(t, page.tests)} {
 			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -214,22 +235,22 @@ func TestABrokenAlertFailsItsTest(t *testing.T) {
 func TestThePageListsEveryMetricAndAlert(t *testing.T) {
 	t.Parallel()
 
-	doc := read(t, serverDoc)
-	onlyKnown(t, serverDoc)
-	names := goldenNames(t)
-	if len(names) < 20 {
-		t.Errorf("only %d metrics found", len(names))
-	}
-	for name, kind := range names {
-		if !regexp.MustCompile("(?m)^\\| `" + name + "` \\| " + kind + " \\| .+ \\|$").MatchString(doc) {
-			t.Errorf("%s has no line for %s, a %s", serverDoc, name, kind)
+	for m, least := range map[monitored]int{serverPage(): 20, publisherPage(): 12} {
+		doc := read(t, m.doc)
+		m.onlyKnown(t, m.doc)
+		names := m.names(t)
+		if len(names) < least {
+			t.Errorf("%s: only %d metrics found", m.golden, len(names))
 		}
-	}
-	all := alerts(t)
-	slices.Sort(all)
-	for _, alert := range all {
-		if !strings.Contains(doc, "`"+alert+"`") {
-			t.Errorf("%s does not name the alert %s", serverDoc, alert)
+		for name, kind := range names {
+			if !regexp.MustCompile("(?m)^\\| `" + name + "` \\| " + kind + " \\| .+ \\|$").MatchString(doc) {
+				t.Errorf("%s has no line for %s, a %s", m.doc, name, kind)
+			}
+		}
+		for _, alert := range m.alerts(t) {
+			if !strings.Contains(doc, "`"+alert+"`") {
+				t.Errorf("%s does not name the alert %s", m.doc, alert)
+			}
 		}
 	}
 }

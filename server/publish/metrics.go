@@ -45,7 +45,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		reconciles:  counters("reconciles_total", "Full reconciles, by what failed first in them, if anything did.", "outcome"),
 		alarms:      counters("alarms_total", "Things that a human has to look at, by kind.", "kind"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "trustpool_publisher_reconcile_duration_seconds", Help: "How long full reconciles took.", Buckets: prometheus.ExponentialBuckets(0.01, 3, 9),
+			Name: "trustpool_publisher_reconcile_duration_seconds", Help: "How long full reconciles took.", Buckets: []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60},
 		}),
 	}
 	m.fill()

@@ -74,6 +74,7 @@ func (p *Publisher) read(ctx context.Context, limit time.Duration) error {
 // ask asks the server for hosts by the sink's names.
 func (p *Publisher) ask(ctx context.Context, names []string) error {
 	if len(names) == 0 {
+		p.Metrics.is("server", nil) // as far as anybody needs it
 		return nil
 	}
 	within, cancel := context.WithTimeout(ctx, min(callTimeout, p.untilLapse()))

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/trustpool/trustpool/tpmsim/pki"
+)
+
+// publisher is the real command, whose attestation server and whose Kubernetes answer nobody: what it does then is what matters most.
+type publisher struct {
+	dir, admin string
+	said       *transcript
+	running    *exec.Cmd
+}
+
+func newPublisher(t *testing.T) *publisher {
+	t.Helper()
+
+	gone := httptest.NewTLSServer(http.NotFoundHandler())
+	gone.Close()
+	p := &publisher{dir: t.TempDir(), admin: freeAddress(t), said: &transcript{}}
+	ca, err := pki.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"ca.pem": string(ca.PEM()), "token": "trustpool_nobody\n", "publish-kubernetes.yaml": strings.NewReplacer("DIR", p.dir, "URL", gone.URL, "ADMIN", p.admin).Replace(`
+server: {url: "URL", ca: DIR/ca.pem, token_file: DIR/token}
+interval: 1s
+max_age: 3s
+kubernetes: {url: "URL", ca: DIR/ca.pem, token_file: DIR/token}
+admin: {address: "ADMIN"}
+`),
+	} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func (p *publisher) command(env []string, args ...string) *exec.Cmd {
+	command := exec.Command(os.Args[0], append([]string{"publish", "kubernetes", "--config", filepath.Join(p.dir, "publish-kubernetes.yaml")}, args...)...)
+	command.Env = append(append(os.Environ(), asServer+"=1", "GORACE="+noLinger), env...)
+	command.Stderr = p.said
+	return command
+}
+
+// start starts the daemon, and returns what it tells systemd.
+func (p *publisher) start(t *testing.T) (told func(string)) {
+	t.Helper()
+
+	socket := filepath.Join(p.dir, "notify.sock")
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.running = p.command([]string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"})
+	if err := p.running.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.running.Process.Kill()
+		_ = p.running.Wait()
+		_ = notify.Close()
+	})
+	return func(want string) {
+		t.Helper()
+		if err := notify.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		message := make([]byte, 4096)
+		for {
+			n, err := notify.Read(message)
+			if err != nil {
+				t.Fatalf("systemd was never told %s: %v\n%s", want, err, p.said)
+			}
+			if strings.HasPrefix(string(message[:n]), want) {
+				return
+			}
+		}
+	}
+}
+
+func TestAPublisherThatReachesNobodySaysSoAndGoesOn(t *testing.T) {
+	t.Parallel()
+
+	p := newPublisher(t)
+	told := p.start(t)
+	told("STATUS=0 hosts: 0 trusted, 0 untrusted, 0 unknown; the sink can't be read")
+	told("READY=1")
+	told("WATCHDOG=1")
+	publisherPage().compare(t, get(t, "http://"+p.admin+"/metrics"))
+	if got := get(t, "http://"+p.admin+"/healthz"); got != "ok\n" {
+		t.Errorf("/healthz: %q", got)
+	}
+	if got := get(t, "http://"+p.admin+"/readyz"); !strings.Contains(got, "reading the sink") {
+		t.Errorf("/readyz: %q", got)
+	}
+
+	if err := p.running.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	told("STOPPING=1")
+	if err := p.running.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v\n%s", err, p.said)
+	}
+}
+
+func TestAWithdrawalThatReachesNobodyFails(t *testing.T) {
+	t.Parallel()
+
+	p := newPublisher(t)
+	for _, args := range [][]string{{"withdraw"}, {"--once"}, {"--dry-run", "--json"}} {
+		command := p.command(nil, args...)
+		_ = command.Run() // the exit code says it
+		if code := command.ProcessState.ExitCode(); code != 1 {
+			t.Errorf("%q: exit code %d, want 1", args, code)
+		}
+	}
+	if !strings.Contains(p.said.String(), "reading the sink") {
+		t.Errorf("it says: %s", p.said)
+	}
+}
