@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/knowngood"
+	"github.com/trustpool/trustpool/server/internal/page"
 	"github.com/trustpool/trustpool/server/internal/pollhosts"
 	"github.com/trustpool/trustpool/server/internal/rest"
 )
@@ -22,26 +24,56 @@ func (s *Server) newHandler() (http.Handler, error) {
 	if s.deps.TLS != nil {
 		config.VerifyTLS = s.deps.TLS.VerifyConnection
 	}
+	if s.config.Page.Enabled {
+		form, err := page.SignIn()
+		if err != nil {
+			return nil, err
+		}
+		config.SignIn = form
+	}
 	keeper, err := access.New(config)
 	if err != nil {
 		return nil, err
 	}
+	tools := knowngood.New(s.store)
 	api, err := rest.New(rest.Config{
-		Store: s.store, Door: keeper, Issuer: s.issuer, Hurry: s.schedule.Hurry, Done: s.stopping, Logger: s.deps.Logger, Registerer: s.deps.Registerer,
+		Store: s.store, Door: keeper, Issuer: s.issuer, Hurry: s.schedule.Hurry, Tools: tools, Done: s.stopping, Logger: s.deps.Logger, Registerer: s.deps.Registerer,
 	})
 	if err != nil {
 		return nil, err
 	}
 	legacy := pollhosts.Handler(pollhosts.Config{Store: s.store, FilterCache: s.config.PollHosts.FilterCache, Logger: s.deps.Logger})
 	legacy = keeper.Protect(s.metrics.countPollHosts(legacy))
+	handler, err := s.withPage(page.Config{Store: s.store, Door: keeper, Tools: tools, Logger: s.deps.Logger}, api)
+	if err != nil {
+		return nil, err
+	}
 	// No http.ServeMux: it would answer for some paths by itself, before the Door.
 	return s.stream(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if slices.Contains(pollhosts.Paths(), r.URL.Path) {
 			legacy.ServeHTTP(w, r)
 			return
 		}
-		api.ServeHTTP(w, r) // it has the Door, too
+		handler.ServeHTTP(w, r) // it has the Door, too
 	})), nil
+}
+
+// withPage puts the page before the API, if there is to be one.
+func (s *Server) withPage(config page.Config, api http.Handler) (http.Handler, error) {
+	if !s.config.Page.Enabled {
+		return api, nil
+	}
+	shown, err := page.New(config)
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if shown.Takes(r.URL.Path) {
+			shown.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	}), nil
 }
 
 // eventsPath is that of the stream of events.

@@ -19,6 +19,7 @@ type Config struct {
 	Retention RetentionConfig `yaml:"retention"`
 	PollHosts PollHostsConfig `yaml:"pollhosts"`
 	Signing   SigningConfig   `yaml:"signing"`
+	Page      PageConfig      `yaml:"page"`
 	Admin     AdminConfig     `yaml:"admin"`
 }
 
@@ -103,6 +104,12 @@ type SigningConfig struct {
 	Lifetime time.Duration `yaml:"lifetime"`
 }
 
+// PageConfig is for people with a browser.
+type PageConfig struct {
+	// Enabled has the server show pages at /page/, wherever callers come in, to whoever signs in with a token or has a client certificate that a rule names. They change nothing. Default: true.
+	Enabled bool `yaml:"enabled"`
+}
+
 // AdminConfig is the listener for the operator's own tools: metrics and health.
 type AdminConfig struct {
 	// Address is host:port without TLS. Default: 127.0.0.1:9445. Empty: none.
@@ -120,6 +127,7 @@ func DefaultConfig() Config {
 		Retention: RetentionConfig{History: 90 * 24 * time.Hour, LogBytes: 1 << 30},
 		PollHosts: PollHostsConfig{FilterCache: pollhosts.DefaultFilterCache},
 		Signing:   SigningConfig{Issuer: "trustpool-server", Lifetime: time.Hour},
+		Page:      PageConfig{Enabled: true},
 		Admin:     AdminConfig{Address: "127.0.0.1:9445"},
 	}
 }

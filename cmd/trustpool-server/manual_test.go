@@ -153,8 +153,11 @@ func valueText(value reflect.Value) string {
 	if d, ok := value.Interface().(time.Duration); ok {
 		return d.String()
 	}
-	if value.Kind() == reflect.String {
+	switch value.Kind() {
+	case reflect.String:
 		return value.String()
+	case reflect.Bool:
+		return strconv.FormatBool(value.Bool())
 	}
 	if value.Kind() == reflect.Bool {
 		return strconv.FormatBool(value.Bool())

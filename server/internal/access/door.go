@@ -2,7 +2,7 @@ package access
 
 import (
 	"context"
-	"crypto/subtle"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -23,6 +23,8 @@ type Caller struct {
 	Name string
 	// Role is what the caller may do.
 	Role Role
+	// session: a browser's cookie told who it is.
+	session bool
 }
 
 // Config says who is let in.
@@ -31,7 +33,9 @@ type Config struct {
 	// Rules are for client certificates.
 	Rules []Rule
 	// VerifyTLS says why the client of a connection may no longer come in: its certificate was revoked or has ended since the handshake. Nil: nobody's may be looked at again.
-	VerifyTLS  func(tls.ConnectionState) error
+	VerifyTLS func(tls.ConnectionState) error
+	// SignIn, if not nil, answers strangers whose browser wants to see a page: always by the same 401. Only then do sessions count.
+	SignIn     http.HandlerFunc
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -43,6 +47,9 @@ type Door struct {
 	denials prometheus.Counter
 	// heard bounds how many lines strangers make in the log.
 	heard *rate.Limiter
+	// sameOrigin refuses what a page of another origin has a browser do in the name of whoever uses it, by his certificate or his session.
+	sameOrigin *http.CrossOriginProtection
+	sessions   sessions
 }
 
 // New returns a Door. Its error tells all that is wrong with the rules.
@@ -55,7 +62,7 @@ func New(config Config) (*Door, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	d := &Door{config: config, rules: compiled, heard: rate.NewLimiter(1, 10), denials: prometheus.NewCounter(prometheus.CounterOpts{
+	d := &Door{config: config, rules: compiled, heard: rate.NewLimiter(1, 10), sameOrigin: http.NewCrossOriginProtection(), denials: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "trustpool_server_api_strangers_total",
 		Help: "Requests with neither a token that counts nor a client certificate that a rule names.",
 	})}
@@ -85,6 +92,10 @@ func (d *Door) Protect(next http.Handler) http.Handler {
 			d.stranger(w, r, err)
 			return
 		}
+		if err := d.sameOrigin.Check(r); err != nil {
+			refuse(w, http.StatusForbidden, "Another site's page had your browser send this.")
+			return
+		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	})
 }
@@ -97,10 +108,16 @@ func (e *storeError) Error() string { return e.err.Error() }
 // errStranger is that of a caller who shows nothing.
 var errStranger = errors.New("no token and no client certificate that a rule names")
 
-// caller finds out who is calling. A token goes before a certificate: whoever shows one wants to be known by it.
+// caller finds out who is calling. A token goes before a session and that before a certificate: whoever shows one wants to be known by it. A session that has ended is like none.
 func (d *Door) caller(r *http.Request, now time.Time) (Caller, error) {
 	if text, shown := shownToken(r.Header); shown {
 		return d.byToken(r.Context(), text, now)
+	}
+	if key, shown := shownSession(r); shown && d.config.SignIn != nil {
+		caller, err := d.bySession(r.Context(), key, now)
+		if _, unavailable := errors.AsType[*storeError](err); err == nil || unavailable {
+			return caller, err
+		}
 	}
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return Caller{}, errStranger
@@ -139,11 +156,16 @@ func (d *Door) byToken(ctx context.Context, text string, now time.Time) (Caller,
 	if err != nil {
 		return Caller{}, err
 	}
+	return d.byDigest(ctx, id, digest, now)
+}
+
+// byDigest looks a token up.
+func (d *Door) byDigest(ctx context.Context, id string, digest [sha256.Size]byte, now time.Time) (Caller, error) {
 	kept, err := d.config.Store.TokenByID(ctx, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Caller{}, &storeError{err}
 	}
-	if subtle.ConstantTimeCompare(kept.SHA256, digest[:]) != 1 { // of a token that there is not, the digest is empty
+	if !sameDigest(kept.SHA256, digest) {
 		return Caller{}, errors.New("the token is unknown, or was revoked")
 	}
 	if !kept.ExpiresAt.IsZero() && !now.Before(kept.ExpiresAt) {

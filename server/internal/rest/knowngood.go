@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -18,7 +19,7 @@ import (
 
 // toolRoutes are for what can be done with known-good sets beside keeping them. An operator may do all of it: it makes drafts, or nothing.
 func toolRoutes(r *router) {
-	t := &tools{router: r, known: knowngood.New(r.config.Store)}
+	t := &tools{router: r, known: cmp.Or(r.config.Tools, knowngood.New(r.config.Store))}
 	learn := operation("capture-node", http.MethodPost, "/v1/nodes/{name}/capture", "Learn drafts of known-good sets from a node's last evidence")
 	learn.DefaultStatus = http.StatusCreated
 	add(r, access.Operator, learn, t.capture)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/ear"
+	"github.com/trustpool/trustpool/server/internal/knowngood"
 	"github.com/trustpool/trustpool/server/internal/store"
 )
 
@@ -25,6 +26,8 @@ type Config struct {
 	Issuer *ear.Issuer
 	// Hurry has the node that has a name asked at once, as challenge.Schedule.Hurry does.
 	Hurry func(ctx context.Context, name string) error
+	// Tools work on known-good sets; nil: some of the API's own. Of those that share them, one makes a dry run at a time.
+	Tools *knowngood.Tools
 	// Done is closed when the server stops: event streams, which never end by themselves, end then.
 	Done       <-chan struct{}
 	Logger     *slog.Logger

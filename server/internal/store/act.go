@@ -110,6 +110,14 @@ func (s *Store) AdminLog(ctx context.Context, after int64, limit int) ([]AdminEn
 	return entries, nil
 }
 
+// LastAdminEntry is the number of the last entry, 0 if there is none.
+func (s *Store) LastAdminEntry(ctx context.Context) (seq int64, err error) {
+	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM admin_log").Scan(&seq); err != nil {
+		return 0, fmt.Errorf("reading the number of the last entry of the admin log: %w", err)
+	}
+	return seq, nil
+}
+
 // CheckAdminLog follows the chain from the first entry to the last, and returns the number and hash of the last. An ErrAltered says which entry was altered, or that one is missing. An
 // end that was cut off shows only to whoever has noted a later number and hash elsewhere.
 func (s *Store) CheckAdminLog(ctx context.Context) (last int64, hash []byte, err error) {

@@ -93,7 +93,9 @@ func levelNow(now, skewed string) string {
 
 // HostFilter selects hosts; what is left out selects all.
 type HostFilter struct {
-	Pool string
+	// Begins is how their names begin.
+	Begins string
+	Pool   string
 	// Level, if not nil, is the verdict's level as it stands now.
 	Level *trust.Level
 	// State is that of the node. Empty: all but decommissioned ones.
@@ -102,6 +104,9 @@ type HostFilter struct {
 	After string
 	Limit int
 }
+
+// afterNames is behind every letter of a name.
+const afterNames = "\x7f"
 
 // Hosts lists nodes by name, with their verdicts as they stand now.
 func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host, error) {
@@ -112,9 +117,10 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 	var hosts []Host
 	err := s.look(ctx, func(t tx) error {
 		statement := "SELECT " + hostColumns + " FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
-			"WHERE nodes.name > $1 AND ($2 = '' OR nodes.pool = $2) AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) " +
+			"WHERE nodes.name > $1 AND nodes.name >= $8 AND nodes.name < $9 AND ($2 = '' OR nodes.pool = $2) AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) " +
 			"AND ($4 < 0 OR $4 = " + levelNow("$5", "$6") + ") ORDER BY nodes.name, nodes.id LIMIT $7"
-		return t.rows(statement, []any{f.After, f.Pool, f.State, level, millis(now), millis(now.Add(trust.ClockSkew)), f.Limit}, func(scan func(...any) error) error {
+		args := []any{f.After, f.Pool, f.State, level, millis(now), millis(now.Add(trust.ClockSkew)), f.Limit, f.Begins, f.Begins + afterNames}
+		return t.rows(statement, args, func(scan func(...any) error) error {
 			h, err := scanHost(scan, now)
 			hosts = append(hosts, h)
 			return err

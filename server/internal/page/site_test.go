@@ -1,0 +1,171 @@
+package page_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/knowngood"
+	"github.com/trustpool/trustpool/server/internal/nodetest"
+	"github.com/trustpool/trustpool/server/internal/page"
+	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/trust"
+)
+
+const validity = 5 * time.Minute
+
+// site is a page over TLS: good.example (alias good) is trusted, bad.example is not, silent.example was never asked, draft waits for approval.
+type site struct {
+	*nodetest.Cloud
+	*httptest.Server
+	tokens map[access.Role]string
+}
+
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := emptySite(t)
+	for _, node := range [][]string{{"xen", "good.example", "good"}, {"other", "bad.example"}} {
+		if _, err := s.Add(t.Context(), node[0], node[1], node[2:]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Attest(t.Context(), time.Now(), validity); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Add(t.Context(), "xen", "silent.example"); err != nil {
+		t.Fatal(err)
+	}
+	soft, err := nodetest.NewSoft("other.example", "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := soft.KnownGood()
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft := trust.Set{Name: "draft", Part: trust.Hypervisor, Pools: []string{"pool"}, KnownGood: known, Source: "learned from other.example"}
+	if _, err := s.Store.PutSet(t.Context(), act(), draft, 0); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func act() store.Act { return store.Act{By: "token:alice", At: time.Now()} }
+
+// emptySite has a pool and a set, and no nodes.
+func emptySite(t testing.TB) *site {
+	t.Helper()
+	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{tokens: make(map[access.Role]string)}
+	if s.Cloud, err = nodetest.NewCloud(t.Context(), db, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	form, err := page.SignIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	door, err := access.New(access.Config{Store: db, SignIn: form, Logger: logger, Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := page.New(page.Config{Store: db, Door: door, Tools: knowngood.New(db), Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range access.Roles() {
+		text, kept, err := access.NewToken("the-"+role.String(), role, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.AddToken(t.Context(), act(), kept); err != nil {
+			t.Fatal(err)
+		}
+		s.tokens[role] = text
+	}
+	s.Server = httptest.NewTLSServer(handler)
+	s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	t.Cleanup(func() {
+		s.Close()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// text is the body without tags, on one line, as a person reads it.
+func (a *answer) text() string {
+	var out strings.Builder
+	inTag := false
+	for _, r := range a.body {
+		switch {
+		case r == '<':
+			inTag = true
+		case r == '>':
+			inTag = false
+		case !inTag:
+			out.WriteRune(r)
+		}
+	}
+	return strings.Join(strings.Fields(out.String()), " ")
+}
+
+// ask sends a request with a token, if it is not empty. header are names and values in turn.
+func (s *site) ask(t testing.TB, token, method, path, body string, header ...string) answer {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	response, err := s.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{status: response.StatusCode, header: response.Header, body: string(raw)}
+}
+
+// see asks for a page that is there.
+func (s *site) see(t testing.TB, role access.Role, path string) answer {
+	t.Helper()
+	a := s.ask(t, s.tokens[role], http.MethodGet, path, "")
+	if a.status != http.StatusOK {
+		t.Fatalf("%s as %s: %d %s", path, role, a.status, a.text())
+	}
+	return a
+}
