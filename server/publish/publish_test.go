@@ -374,3 +374,23 @@ func TestALoopThatHangsIsToldToTheWatchdog(t *testing.T) {
 		}
 	})
 }
+
+func TestNewsOfAHostThatIsGoneIsNoNews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.fail = func(_ context.Context, host string) error {
+			if host == "a" {
+				return publish.ErrNoHost
+			}
+			return nil
+		}
+		w.run(t)
+		synctest.Wait()
+		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
+		synctest.Wait()
+		if got := w.shows("b"); got != inPool {
+			t.Errorf("b shows %q", got)
+		}
+	})
+}
