@@ -64,7 +64,7 @@ func (h *host) reason(t api.Trust) string {
 
 // want is what the sink should show of a host.
 func (c *Config) want(h *host, t api.Trust) State {
-	s := State{Bar: c.bar(t, h.shown), Reason: "trustpool: " + h.reason(t), Held: h.shown.Held}
+	s := State{Bar: c.bar(t, h.shown), Reason: h.reason(t), Held: h.shown.Held}
 	if t != api.Trusted {
 		return s
 	}

@@ -69,6 +69,14 @@ func TestAMarkStandsForPools(t *testing.T) {
 	}
 }
 
+func TestTheReasonForABarIsTheVerdicts(t *testing.T) {
+	t.Parallel()
+	h := answered(func(h *api.Host) { h.Trust, h.Reason = api.Untrusted, "pcr_mismatch" })
+	if got := (&Config{Bars: BarsConfig{Untrusted, Never}}).want(h, api.Untrusted); got.Bar != NoNewGuests || got.Reason != "pcr_mismatch" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestBarsFollowThePolicy(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -29,7 +29,7 @@ type State struct {
 	Marks []string
 	// Bar keeps guests from the host, also those that do not ask for trust.
 	Bar Bar
-	// Reason says for people why there is a bar. It is written with the bar, and does not make two states differ.
+	// Reason says for people why there is a bar, in a word as pcr_mismatch; a sink adds who says so where that is needed. It is written with the bar, and does not make two states differ.
 	Reason string
 	// Held: an operator keeps guests from the host himself. It is read only: such a host is neither barred nor freed.
 	Held bool
