@@ -58,7 +58,7 @@ func startPlacement(t testing.TB) *api {
 
 		write(t, filepath.Join(dir, "placement.conf"), fmt.Sprintf(placementConfig, "noauth2", filepath.Join(dir, "placement.db")))
 
-		if p, err = start("placement", 4, "OS_PLACEMENT_CONFIG_DIR="+dir); err != nil {
+		if p, err = start("placement", 1, "OS_PLACEMENT_CONFIG_DIR="+dir); err != nil {
 			t.Fatal(err)
 		}
 

@@ -34,7 +34,7 @@ func request(t testing.TB, method, url string, header http.Header, body any) (in
 func ask(method, url string, answer any) error {
 	status, text, err := exchange(context.Background(), method, url, asAdmin, nil)
 	if err != nil || status >= http.StatusMultipleChoices {
-		return fmt.Errorf("%s %s: status %d: %s: %w", method, url, status, text, err)
+		return fmt.Errorf("%s %s: status %d: %s: %v", method, url, status, text, err)
 	}
 
 	if answer == nil {

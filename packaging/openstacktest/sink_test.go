@@ -50,6 +50,7 @@ func (n noauth) configure() *publish.PlacementFile {
 	f := publish.DefaultPlacementFile()
 	f.Placement.AllowNoAuthentication = true
 	f.Placement.Endpoint = n.URL
+	f.Placement.Timeout = siteLimit
 
 	return f
 }

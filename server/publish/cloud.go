@@ -22,7 +22,7 @@ const (
 	computeVersion = "2.53"
 
 	// answerLimit bounds what an API may answer; a list of 100,000 resource providers has some 45 MiB.
-	answerLimit = 128 << 20
+	answerLimit = 64 << 20
 	// spareConnections are kept open to each API, for writes at the same time.
 	spareConnections = 16
 )

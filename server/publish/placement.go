@@ -24,9 +24,10 @@ type Placement struct {
 	// barred: hosts may have to be kept from guests, which Nova does.
 	barred bool
 
-	// cloud is nil until it was reached, and after a Read failed: then it is reached anew, with what clouds.yaml and the catalog say now.
+	// cloud is nil until it was reached. After a Read that failed it is reached anew, with what clouds.yaml and the catalog say then; what is written meanwhile is tried as before.
 	cloud *cloud
-	// providers and services are what the last Read found: providers by the hosts' names, compute services by the providers' UUIDs.
+	anew  bool
+	// providers and services are what the last Read found that did not fail: providers by the hosts' names, compute services by the providers' UUIDs.
 	providers map[string]provider
 	services  map[string]computeService
 }
@@ -52,9 +53,7 @@ func (f *PlacementFile) Open(env Env) (Sink, error) {
 // Read implements Sink. It asks for all providers at once and for those with each trait at once, whatever their number.
 func (p *Placement) Read(ctx context.Context) (map[string]State, error) {
 	states, err := p.read(ctx)
-	if err != nil {
-		p.cloud = nil
-	}
+	p.anew = err != nil
 
 	return states, explained(err)
 }
@@ -69,12 +68,12 @@ func (p *Placement) read(ctx context.Context) (map[string]State, error) {
 		return nil, fmt.Errorf("listing resource providers: %w", err)
 	}
 
-	p.providers = map[string]provider{}
+	providers := map[string]provider{}
 	states := map[string]State{}
 
 	for _, found := range all {
 		if found.ParentProviderUUID == "" {
-			p.providers[found.Name] = provider{uuid: found.UUID, root: true}
+			providers[found.Name] = provider{uuid: found.UUID, root: true}
 			states[found.Name] = State{}
 		}
 	}
@@ -86,13 +85,14 @@ func (p *Placement) read(ctx context.Context) (map[string]State, error) {
 		}
 
 		for _, found := range bearers {
-			p.providers[found.Name] = provider{uuid: found.UUID, root: found.ParentProviderUUID == ""}
+			providers[found.Name] = provider{uuid: found.UUID, root: found.ParentProviderUUID == ""}
 			state := states[found.Name]
 			state.Marks = append(state.Marks, trait)
 			states[found.Name] = state
 		}
 	}
 
+	p.providers = providers
 	if p.barred {
 		p.readServices(ctx, states)
 	}
@@ -102,7 +102,7 @@ func (p *Placement) read(ctx context.Context) (map[string]State, error) {
 
 // reach authenticates, unless that was done before, and creates the traits. A flavor that asks for a trait which does not exist gets an error instead of a host.
 func (p *Placement) reach(ctx context.Context) error {
-	if p.cloud != nil {
+	if p.cloud != nil && !p.anew {
 		return nil
 	}
 
@@ -135,7 +135,7 @@ func (p *Placement) list(ctx context.Context, trait string) ([]resourceproviders
 // Write implements Sink.
 func (p *Placement) Write(ctx context.Context, host string, want State) error {
 	if p.cloud == nil {
-		return errors.New("Placement was not reached by the last read")
+		return errors.New("Placement was never reached")
 	}
 
 	known, ok := p.providers[host]
