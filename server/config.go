@@ -9,7 +9,10 @@ import (
 
 // Config is the server's configuration file, /etc/trustpool-server/server.yaml. Keys that are not named here are refused.
 type Config struct {
-	// Database is the file of the SQLite database, in a folder of the server's own. It is made if it is not there. Default: /var/lib/trustpool-server/trustpool.db.
+	// Database is the file of a SQLite database, in a folder of the server's own; it is made if it is not there. Or it is the URL of a PostgreSQL database that several servers share, replicas of each
+	// other: postgres://USER@HOST/DATABASE?sslmode=verify-full&passfile=/PATH, with the parameters of libpq (PostgreSQL, 34.1.2). A password is never in the URL: passfile names a file with lines
+	// HOST:PORT:DATABASE:USER:PASSWORD, in each of which * stands for all; service and servicefile work, too. Where the URL names a file, credential:NAME means what systemd's LoadCredential=NAME:...
+	// gave to the unit. Over the network, only sslmode=verify-full and verify-ca are taken. Default: /var/lib/trustpool-server/trustpool.db.
 	Database string       `yaml:"database"`
 	Listen   ListenConfig `yaml:"listen"`
 	TLS      TLSConfig    `yaml:"tls"`

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/store"
 )
 
 // problems collects what is wrong with a config, as `path.to.key: what is wrong, what to write`.
@@ -24,8 +25,14 @@ func (p *problems) add(key, format string, args ...any) {
 // Validate reports all that is wrong, each on a line of its own. It opens no file: CheckFiles does.
 func (c Config) Validate() error {
 	var p problems
-	if !filepath.IsAbs(c.Database) {
-		p.add("database", "%q is not an absolute path; write /var/lib/trustpool-server/trustpool.db", c.Database)
+	switch {
+	case store.IsURL(c.Database):
+		if err := store.CheckURL(c.Database); err != nil {
+			p.add("database", "%v", err)
+		}
+	case !filepath.IsAbs(c.Database):
+		p.add("database", "%q is neither an absolute path nor the URL of a PostgreSQL database; write /var/lib/trustpool-server/trustpool.db, or postgres://USER@HOST/DATABASE?sslmode=verify-full",
+			store.Redacted(c.Database))
 	}
 	c.Listen.validate(&p)
 	c.validateTLS(&p)

@@ -79,10 +79,45 @@ func withStore(ctx context.Context, database string, do func(*store.Store) error
 }
 
 func mustExist(database string) error {
+	if IsShared(database) {
+		return nil // whoever connects sees
+	}
 	if _, err := os.Stat(database); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	return nil
+}
+
+// IsShared tells whether a database is one of PostgreSQL's, which several servers share, and not a file.
+func IsShared(database string) bool { return store.IsURL(database) }
+
+// ResolveDatabase puts what path makes of it in the place of each file that the URL of a database names.
+func ResolveDatabase(database string, path func(string) (string, error)) (string, error) {
+	if !store.IsURL(database) {
+		return database, nil
+	}
+	return store.ResolveFiles(database, path)
+}
+
+// MarkRestored has all verdicts in a database unknown until the nodes were asked again, after a backup was put into it by other means than Restore: what was found since the backup is not in it. source
+// is for the admin log. No server may run on a file; on PostgreSQL, replicas may.
+func MarkRestored(ctx context.Context, database, source, by string) (err error) {
+	if err := mustExist(database); err != nil {
+		return err
+	}
+	if !store.IsURL(database) {
+		held, err := lockDatabase(database)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, held.release()) }()
+	}
+	return withStore(ctx, database, func(s *store.Store) error {
+		if _, _, err := s.CheckAdminLog(ctx); err != nil {
+			return err
+		}
+		return s.Restored(ctx, store.Act{By: by, At: time.Now()}, source)
+	})
 }
 
 // Contents tells what is in a database that was found whole.
@@ -110,6 +145,9 @@ type Restored struct {
 // Restore puts a backup in the place of a database, on which no server may run. The backup is looked at first: whether it is whole, and whether its admin log was altered. What was there is kept
 // beside it. All verdicts are unknown until the nodes were asked again, because what was found since the backup is not in it.
 func Restore(ctx context.Context, database, backup, by string) (r Restored, err error) {
+	if store.IsURL(database) {
+		return r, errors.New("PostgreSQL restores its own: stop all replicas, run pg_restore, then trustpool-server mark-restored, and start them")
+	}
 	held, err := lockDatabase(database)
 	if err != nil {
 		return r, err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/trustpool/trustpool/server/internal/challenge"
+	"github.com/trustpool/trustpool/server/internal/store"
 	"github.com/trustpool/trustpool/verifier"
 )
 
@@ -45,7 +46,11 @@ func (c NodesConfig) roots() (challenge.Roots, error) {
 // CheckFiles reports all that is wrong with the files and folders that a valid config names, apart from those for TLS, as Validate does.
 func (c Config) CheckFiles() error {
 	var p problems
-	checkFolder(&p, "database", c.Database)
+	if !store.IsURL(c.Database) {
+		checkFolder(&p, "database", c.Database)
+	} else if err := store.CheckURLFiles(c.Database); err != nil {
+		p.add("database", "%v", err)
+	}
 	if c.Listen.Unix != "" {
 		checkFolder(&p, "listen.unix", c.Listen.Unix)
 	}

@@ -61,7 +61,7 @@ type Server struct {
 	stopping chan struct{}
 }
 
-// New opens the database, which it locks against other servers, and puts a server together. The caller runs it, or closes it.
+// New opens the database, which it locks against other servers if it is a file, and puts a server together. The caller runs it, or closes it.
 func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -70,8 +70,10 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	deps.Build = cmp.Or(deps.Build, "trustpool-server")
 	s := &Server{config: config, deps: deps, running: make(chan struct{}), stopping: make(chan struct{})}
 	var err error
-	if s.lock, err = lockDatabase(config.Database); err != nil {
-		return nil, err
+	if !store.IsURL(config.Database) { // which several servers share
+		if s.lock, err = lockDatabase(config.Database); err != nil {
+			return nil, err
+		}
 	}
 	if s.store, err = store.Open(ctx, config.Database); err != nil {
 		return nil, errors.Join(err, s.lock.release())
@@ -124,6 +126,10 @@ func (s *Server) Run(ctx context.Context, listeners Listeners) error {
 	}
 	group.Go(func() error { return s.schedule.Run(ctx) })
 	group.Go(func() error {
+		s.follow(ctx)
+		return nil
+	})
+	group.Go(func() error {
 		s.pulse.run(ctx, s.store)
 		return nil
 	})
@@ -135,7 +141,7 @@ func (s *Server) Run(ctx context.Context, listeners Listeners) error {
 		<-ctx.Done()
 		return s.drain(doors, hangUp)
 	})
-	s.deps.Logger.Info("attesting nodes", "interval", s.config.Nodes.Interval.String(), "validity", s.config.Nodes.Validity.String(), "database", s.config.Database)
+	s.deps.Logger.Info("attesting nodes", "interval", s.config.Nodes.Interval.String(), "validity", s.config.Nodes.Validity.String(), "database", store.Redacted(s.config.Database))
 	close(s.running)
 	return errors.Join(group.Wait(), s.Close())
 }

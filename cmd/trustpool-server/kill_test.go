@@ -21,7 +21,7 @@ func TestAKilledServerLosesNothing(t *testing.T) {
 	t.Parallel()
 
 	const interval = 2 * time.Second
-	x := newSite(t, 5, interval)
+	x := newSite(t, 5, interval, "")
 	x.start(t)
 	x.furnish(t)
 	w := &witness{site: x, changes: make(map[int64]api.Change), tokens: make(map[string]bool)}

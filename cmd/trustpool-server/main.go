@@ -52,7 +52,7 @@ start only. It exits with 2 for wrong flags or config, and with 1 if it fails at
 		},
 	}
 	root.PersistentFlags().StringVar(&configPath, "config", "/etc/trustpool-server/server.yaml", "configuration `file`, see server.yaml(5)")
-	root.AddCommand(checkConfigCommand(&configPath), tokenCommand(&configPath), backupCommand(&configPath), restoreCommand(&configPath), signingKeyCommand(&configPath), publishCommand(), versionCommand())
+	root.AddCommand(checkConfigCommand(&configPath), tokenCommand(&configPath), backupCommand(&configPath), restoreCommand(&configPath), markRestoredCommand(&configPath), signingKeyCommand(&configPath), publishCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return daemon.UsageError{Err: fmt.Errorf("%w; see trustpool-server --help", err)}
 	})
@@ -131,5 +131,12 @@ func versionCommand() *cobra.Command {
 // loadConfig reads the config over the defaults.
 func loadConfig(path string) (server.Config, error) {
 	config := server.DefaultConfig()
-	return config, daemon.LoadConfig(path, &config)
+	err := daemon.LoadConfig(path, &config)
+	if err == nil {
+		config.Database, err = server.ResolveDatabase(config.Database, daemon.CredentialPath)
+		if err != nil {
+			err = daemon.UsageError{Err: fmt.Errorf("database: %w", err)}
+		}
+	}
+	return config, err
 }

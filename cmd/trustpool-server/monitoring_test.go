@@ -43,7 +43,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestTheMetricsPageIsTheGoldenOne(t *testing.T) {
 	t.Parallel()
 
-	x := newSite(t, 1, time.Hour) // one challenge, and no other
+	x := newSite(t, 1, time.Hour, "") // one challenge, and no other
 	admin := x.withAdmin(t)
 	x.start(t)
 	x.furnish(t)

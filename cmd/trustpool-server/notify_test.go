@@ -17,7 +17,7 @@ import (
 func TestSystemdIsToldHowTheServerFares(t *testing.T) {
 	t.Parallel()
 
-	x := newSite(t, 1, time.Minute)
+	x := newSite(t, 1, time.Minute, "")
 	socket := filepath.Join(x.dir, "notify.sock")
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
@@ -70,7 +70,7 @@ func TestSystemdIsToldHowTheServerFares(t *testing.T) {
 func TestTheStatusLineCountsTheNodes(t *testing.T) {
 	t.Parallel()
 
-	x := newSite(t, 1, time.Minute)
+	x := newSite(t, 1, time.Minute, "")
 	socket := filepath.Join(x.dir, "notify.sock")
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {

@@ -22,9 +22,11 @@ import (
 // site is the real server with real nodes.
 type site struct {
 	dir     string
+	config  string // its file
 	ca      *pki.CA
 	address string
 	nodes   []*node
+	token   string
 	client  *api.Client
 	running *exec.Cmd
 	said    *transcript
@@ -50,11 +52,16 @@ func (s *transcript) String() string {
 	return s.text.String()
 }
 
-// newSite starts nodes, and writes the files of a server that asks them so often. Nothing is in its database but the token of its administrator.
-func newSite(t *testing.T, nodes int, interval time.Duration) *site {
+// newSite starts nodes, and writes the files of a server that asks them so often. Nothing is in its database but the token of its administrator. database is the URL of a PostgreSQL database, or empty
+// for a file.
+func newSite(t *testing.T, nodes int, interval time.Duration, database string) *site {
 	t.Helper()
 
 	x := &site{dir: t.TempDir(), address: freeAddress(t), said: &transcript{}}
+	x.config = filepath.Join(x.dir, "server.yaml")
+	if database == "" {
+		database = filepath.Join(x.dir, "trustpool.db")
+	}
 	var err error
 	if x.ca, err = pki.New("test"); err != nil {
 		t.Fatal(err)
@@ -74,8 +81,8 @@ func newSite(t *testing.T, nodes int, interval time.Duration) *site {
 		}
 		files[name+".pem"], files[name+"-key.pem"] = pair.CertPEM, pair.KeyPEM
 	}
-	files["server.yaml"] = []byte(strings.NewReplacer("DIR", x.dir, "ADDRESS", x.address, "INTERVAL", interval.String(), "VALIDITY", (interval*2 + 10*time.Second).String()).Replace(`
-database: DIR/trustpool.db
+	files["server.yaml"] = []byte(strings.NewReplacer("DATABASE", database, "DIR", x.dir, "ADDRESS", x.address, "INTERVAL", interval.String(), "VALIDITY", (interval*2 + 10*time.Second).String()).Replace(`
+database: DATABASE
 listen: {address: "ADDRESS"}
 tls: {certificate: DIR/server.pem, key: DIR/server-key.pem}
 nodes:
@@ -102,16 +109,41 @@ admin: {address: ""}
 func (x *site) login(t *testing.T) {
 	t.Helper()
 
-	command := x.command("token", "add", "alice", "--role", "admin", "--config", filepath.Join(x.dir, "server.yaml"))
+	command := x.command("token", "add", "alice", "--role", "admin", "--config", x.config)
 	token, err := command.Output()
 	if err != nil {
 		t.Fatal(err, x.said)
 	}
-	x.client, err = api.NewClient(api.Config{URL: "https://" + x.address, Token: strings.TrimSpace(string(token)), RootCAs: x.ca.Pool(), ServerName: "server.example"})
+	x.token = strings.TrimSpace(string(token))
+	x.dial(t)
+}
+
+func (x *site) dial(t *testing.T) {
+	t.Helper()
+
+	var err error
+	x.client, err = api.NewClient(api.Config{URL: "https://" + x.address, Token: x.token, RootCAs: x.ca.Pool(), ServerName: "server.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(x.client.Close)
+}
+
+// replica is a second server on the same nodes and the same database.
+func (x *site) replica(t *testing.T) *site {
+	t.Helper()
+
+	other := &site{dir: x.dir, config: filepath.Join(x.dir, "replica.yaml"), ca: x.ca, address: freeAddress(t), nodes: x.nodes, token: x.token, said: &transcript{}}
+	config, err := os.ReadFile(x.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(other.config, []byte(strings.ReplaceAll(string(config), x.address, other.address)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other.dial(t)
+	t.Cleanup(other.kill)
+	return other
 }
 
 // command is the real one.
@@ -126,7 +158,7 @@ func (x *site) command(args ...string) *exec.Cmd {
 func (x *site) start(t *testing.T) {
 	t.Helper()
 
-	x.running = x.command("--config", filepath.Join(x.dir, "server.yaml"))
+	x.running = x.command("--config", x.config)
 	if err := x.running.Start(); err != nil {
 		t.Fatal(err)
 	}

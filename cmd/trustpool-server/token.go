@@ -126,8 +126,10 @@ func onDatabase(configPath string, do func(database, by string) error) error {
 	if err != nil {
 		return hintConfig(configPath, err)
 	}
-	if err := checkOwner(filepath.Dir(config.Database)); err != nil {
-		return err
+	if !server.IsShared(config.Database) {
+		if err := checkOwner(filepath.Dir(config.Database)); err != nil {
+			return err
+		}
 	}
 	return do(config.Database, "local:"+userName(strconv.Itoa(os.Getuid())))
 }

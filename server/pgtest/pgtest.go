@@ -241,7 +241,7 @@ func (c *Cluster) Run(t testing.TB, database, name string, args ...string) strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := c.command(name, append(args, "--host", c.dir, "--username", "trustpool", "--dbname", strings.TrimPrefix(parsed.Path, "/"))...)
+	command := c.command(name, append([]string{"--host", c.dir, "--username", "trustpool", "--dbname", strings.TrimPrefix(parsed.Path, "/")}, args...)...)
 	command.SysProcAttr.Credential = nil // it reads and writes the test's files
 	out, err := command.CombinedOutput()
 	if err != nil {

@@ -81,11 +81,18 @@ func From(ctx context.Context) Caller {
 
 // Protect lets only callers through to next, with themselves in the context. Strangers are all answered the same, whatever they ask for.
 func (d *Door) Protect(next http.Handler) http.Handler {
+	return d.ProtectElse(next, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusServiceUnavailable, "The server can't look tokens up now. Try again in a moment; its log says why.")
+	}))
+}
+
+// ProtectElse is Protect, with away to answer whoever shows a token while tokens can't be looked up. That may be a stranger: it has to be told nothing.
+func (d *Door) ProtectElse(next, away http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := d.caller(r, time.Now())
 		if unavailable, ok := errors.AsType[*storeError](err); ok {
 			d.config.Logger.Error("tokens can't be looked up, so that nobody can be let in by one", "error", unavailable.err)
-			refuse(w, http.StatusServiceUnavailable, "The server can't look tokens up now. Try again in a moment; its log says why.")
+			away.ServeHTTP(w, r)
 			return
 		}
 		if err != nil || caller.Role == Nobody {

@@ -233,14 +233,11 @@ func (s *Schedule) record(ctx context.Context, answered <-chan store.Outcome) {
 
 // keep stores outcomes, together if it can be: one that can't be stored shall not cost the others theirs.
 func (s *Schedule) keep(ctx context.Context, batch []store.Outcome) {
-	limited, cancel := context.WithTimeout(ctx, grace)
-	err := s.deps.Store.Record(limited, batch)
-	inTime := limited.Err() == nil
-	cancel()
+	err := s.storeInTime(ctx, batch)
 	if err == nil {
 		return
 	}
-	if len(batch) > 1 && inTime {
+	if len(batch) > 1 && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrUnavailable) {
 		for i := range batch {
 			s.keep(ctx, batch[i:i+1])
 		}
@@ -249,6 +246,23 @@ func (s *Schedule) keep(ctx context.Context, batch []store.Outcome) {
 	// Fail closed: what is not stored is not renewed. The leases end by themselves.
 	s.metrics.storeFailures.Inc()
 	s.deps.Logger.Error("what nodes answered can't be stored: verdicts will expire", "nodes", len(batch), "error", err)
+}
+
+// storeInTime stores outcomes while their leases last. A database that is away may come back: without their outcomes, nodes are asked anew only when the leases have ended.
+func (s *Schedule) storeInTime(ctx context.Context, batch []store.Outcome) error {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	for {
+		err := s.deps.Store.Record(ctx, batch)
+		if !errors.Is(err, store.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(tick):
+		}
+	}
 }
 
 // keepHouse ends verdicts that have expired, and removes what is past its time.
@@ -264,6 +278,7 @@ func (s *Schedule) keepHouse(ctx context.Context) {
 			return
 		case <-expiry.C:
 			s.mindTheClock(ctx)
+			s.takeOver(ctx)
 			if n, err := s.deps.Store.ExpireVerdicts(ctx, time.Now(), 1000); err != nil && ctx.Err() == nil {
 				s.deps.Logger.Error("expired verdicts can't be noted; they are answered as unknown all the same", "error", err)
 			} else if n > 0 {
@@ -277,6 +292,19 @@ func (s *Schedule) keepHouse(ctx context.Context) {
 				s.deps.Logger.Warn("event logs exceeded their quota: evidence that names them can't be judged again", "logs", pruned.LogsOfEvidence)
 			}
 		}
+	}
+}
+
+// takeOver has the nodes asked at once that another server had claimed which is gone.
+func (s *Schedule) takeOver(ctx context.Context) {
+	if !s.deps.Store.IsShared() {
+		return
+	}
+	if n, err := s.deps.Store.EndLeases(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		s.deps.Logger.Error("the nodes of servers that are gone can't be taken over", "error", err)
+	} else if n > 0 {
+		s.deps.Logger.Warn("another server is gone: the nodes that it was asking are asked at once", "nodes", n)
+		s.Wake()
 	}
 }
 

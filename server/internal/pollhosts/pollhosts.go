@@ -31,7 +31,7 @@ type Config struct {
 }
 
 // Handler answers POST at each of Paths. Callers have to be known already: it goes behind access.Door.Protect. Its answer to whoever asks rightly is always 200 with an entry for each name, in
-// the order and with the bytes in which they were asked for; all that can go wrong is another status with a JSON body, upon which the filter trusts nobody.
+// the order and with the bytes in which they were asked for, all of them unknown if the database does not answer; all else that can go wrong is another status with a JSON body, upon which the filter trusts nobody.
 func Handler(config Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := config.answer(w, r, time.Now())
@@ -44,6 +44,12 @@ func Handler(config Config) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = w.Write(body) // #nosec G705 -- JSON, and the content type says so; a caller that hung up can't be told
 	})
+}
+
+// Away answers while the database does not: all hosts are unknown, whoever asks.
+func Away(config Config) http.Handler {
+	config.Store = nil
+	return Handler(config)
 }
 
 func (c *Config) answer(w http.ResponseWriter, r *http.Request, now time.Time) ([]byte, error) {
@@ -67,15 +73,36 @@ func (c *Config) answer(w http.ResponseWriter, r *http.Request, now time.Time) (
 	for i, h := range asked.hosts {
 		names[i] = h.name
 	}
-	found, err := c.Store.Lookup(r.Context(), names, now)
+	found, err := c.lookup(r, names, now)
 	if err != nil {
-		return nil, err
+		c.Logger.Error("the database does not answer: PollHosts is told that all hosts are unknown", "path", r.URL.Path, "error", err)
+		return response(c.nobody(asked.hosts, now)), nil
 	}
 	entries := make([]entry, len(found))
 	for i, host := range found {
 		entries[i] = entry{asked.hosts[i].raw, asked.level(host.Verdict, now), c.vtime(host.Verdict, now)}
 	}
 	return response(entries), nil
+}
+
+// errAway is why nobody is looked up by Away.
+var errAway = errors.New("tokens can't be looked up")
+
+// lookup asks the store, if there is one.
+func (c *Config) lookup(r *http.Request, names []string, now time.Time) ([]store.Host, error) {
+	if c.Store == nil {
+		return nil, errAway
+	}
+	return c.Store.Lookup(r.Context(), names, now)
+}
+
+// nobody are entries that say unknown, so old that the filter asks again at once.
+func (c *Config) nobody(hosts []askedHost, now time.Time) []entry {
+	entries := make([]entry, len(hosts))
+	for i, host := range hosts {
+		entries[i] = entry{host.raw, trust.Unknown, now.Add(-c.FilterCache)}
+	}
+	return entries
 }
 
 // level is what the filter compares with a flavor's trust:trusted_host. A verdict older than the caller wants is unknown.

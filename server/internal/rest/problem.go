@@ -35,6 +35,10 @@ func (r *router) problem(ctx context.Context, route string, err error) error {
 			return huma.NewError(known.status, sentence(err))
 		}
 	}
+	if errors.Is(err, store.ErrUnavailable) {
+		r.config.Logger.Error("the database does not answer", "route", route, "error", err)
+		return huma.ErrorWithHeaders(huma.NewError(http.StatusServiceUnavailable, "The database does not answer now. Try again in a moment; the server's log says why."), http.Header{"Retry-After": {"1"}})
+	}
 	if ctx.Err() == nil { // the caller is still there
 		r.config.Logger.Error("a request failed", "route", route, "error", err)
 	}

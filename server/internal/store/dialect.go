@@ -11,6 +11,8 @@ type dialect struct {
 	viewing sql.IsolationLevel
 	// bound ends what takes too long; SQLite's file does not go away.
 	bound func(context.Context) (context.Context, context.CancelFunc)
+	// isAway tells whether an error says that the database does not answer.
+	isAway func(error) bool
 	// ready asks for a sign of life.
 	ready func(context.Context, *Store) error
 	// begin is the first of each transaction that writes.

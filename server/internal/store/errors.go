@@ -17,6 +17,8 @@ var (
 	ErrExists = errors.New("there is one of this name already")
 	// ErrAltered: the admin log is not as it was written.
 	ErrAltered = errors.New("altered")
+	// ErrUnavailable: the database is away, or this program may not work on it now. It may be there again in a moment.
+	ErrUnavailable = errors.New("the database can't be used now")
 	// ErrInvalid: what was to be written is wrong in itself.
 	ErrInvalid = errors.New("invalid")
 )

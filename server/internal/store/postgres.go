@@ -3,13 +3,17 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"runtime"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -46,6 +50,7 @@ func postgresDialect() *dialect {
 		bound: func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, operationTime)
 		},
+		isAway:      isAway,
 		ready:       func(ctx context.Context, s *Store) error { return s.checkFit(ctx) },
 		begin:       beginPostgres,
 		claimsAlone: true,
@@ -140,6 +145,21 @@ func beginPostgres(t tx, s *Store) error {
 		return fmt.Errorf("announcing a change: %w", err)
 	}
 	return s.mayWorkOn(oldest)
+}
+
+// isAway tells whether an error is one of the connection, or of a PostgreSQL that stops, starts, or has too little of something (PostgreSQL, appendix A).
+func isAway(err error) bool {
+	if said, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch said.Code[:min(2, len(said.Code))] {
+		case "08", "53", "57", "58": // connection, resources, operator, system
+			return true
+		}
+		return said.Code == "25P03" || said.Code == "25006" // silent for too long in a transaction; read only, as a standby is
+	}
+	_, isNet := errors.AsType[net.Error](err)
+	_, isConnect := errors.AsType[*pgconn.ConnectError](err)
+	return isNet || isConnect || pgconn.SafeToRetry(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // mayWorkOn says why this program can't work on tables for which programs have to know the migration oldest.

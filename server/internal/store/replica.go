@@ -36,6 +36,7 @@ func (s *Store) Follow(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	s.follows.Store(true)
 	err := s.follow(ctx)
 	s.peers.Store(nil)
 	if ctx.Err() != nil {

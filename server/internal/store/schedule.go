@@ -12,6 +12,9 @@ import (
 // Claim takes up to limit nodes that are due for the caller alone until the lease ends, those that wait the longest first. The caller gives each back by Record, or the lease ends.
 // A node that somebody hurries in the meantime is due again as soon as it was given back.
 func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.Duration) (nodes []trust.Node, err error) {
+	if s.follows.Load() && s.peers.Load() == nil {
+		return nil, nil // the others take this replica for dead, and end its leases
+	}
 	// Mostly none is, and looking costs less than a transaction that writes.
 	if due, err := s.exists(ctx, "nodes WHERE "+claimDue, millis(now)); err != nil || !due {
 		return nil, err

@@ -20,8 +20,9 @@ const claimDue = "due_at <= $1 AND leased_until <= $1 AND state IN ('pending', '
 // sqliteDialect is for one server.
 func sqliteDialect() *dialect {
 	return &dialect{
-		bound: unbound,
-		begin: func(tx, *Store) error { return nil },
+		bound:  unbound,
+		isAway: func(error) bool { return false },
+		begin:  func(tx, *Store) error { return nil },
 		ready: func(ctx context.Context, s *Store) error {
 			var one int
 			return s.read.QueryRowContext(ctx, "SELECT one FROM policy_revision").Scan(&one)

@@ -39,6 +39,7 @@ type Store struct {
 	dialect     *dialect
 	target      int64                 // the newest migration that this program knows
 	number      int64                 // of this replica, on PostgreSQL
+	follows     atomic.Bool           // Follow was called
 	peers       atomic.Pointer[peers] // the replicas that share the work; nil: this one is alone
 	unfit       atomic.Pointer[error] // why nothing may be read or written now
 
@@ -73,6 +74,9 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
+// IsShared tells whether several servers share the database.
+func (s *Store) IsShared() bool { return s.dialect.claimsAlone }
+
 // Ready tells whether the database answers. On PostgreSQL, it also tells whether this program may work on these tables, and whether the clocks agree; while they do not, the store does nothing.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := s.dialect.bound(ctx)
@@ -85,27 +89,41 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // change runs do in a transaction that writes.
 func (s *Store) change(ctx context.Context, do func(tx) error) error {
-	ctx, cancel := s.dialect.bound(ctx)
+	err := s.run(ctx, func(ctx context.Context) error {
+		t, err := s.write.BeginTx(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("beginning a transaction: %w", err)
+		}
+		within := tx{ctx, s.dialect, t}
+		if err = s.dialect.begin(within, s); err == nil {
+			err = do(within)
+		}
+		if err != nil {
+			return errors.Join(err, ignoreDone(t.Rollback()))
+		}
+		if err := t.Commit(); err != nil {
+			return fmt.Errorf("committing: %w", err)
+		}
+		return nil
+	})
+	if err == nil {
+		s.tell()
+	}
+	return err
+}
+
+// run runs do, unless nothing may be done now. What fails because the database is away is an ErrUnavailable.
+func (s *Store) run(ctx context.Context, do func(context.Context) error) error {
+	if why := s.unfit.Load(); why != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, *why)
+	}
+	bound, cancel := s.dialect.bound(ctx)
 	defer cancel()
-	if err := s.fit(); err != nil {
-		return err
+	err := do(bound)
+	if err != nil && ctx.Err() == nil && s.dialect.isAway(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	t, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	run := tx{ctx, s.dialect, t}
-	if err = s.dialect.begin(run, s); err == nil {
-		err = do(run)
-	}
-	if err != nil {
-		return errors.Join(err, ignoreDone(t.Rollback()))
-	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("committing: %w", err)
-	}
-	s.tell()
-	return nil
+	return err
 }
 
 // tell has those look who wait for a change.
@@ -133,44 +151,23 @@ func ignoreDone(err error) error {
 
 // view runs do on one state of the database.
 func (s *Store) view(ctx context.Context, do func(tx) error) error {
-	ctx, cancel := s.dialect.bound(ctx)
-	defer cancel()
-	if err := s.fit(); err != nil {
-		return err
-	}
-	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.viewing})
-	if err != nil {
-		return fmt.Errorf("beginning to read: %w", err)
-	}
-	return errors.Join(do(tx{ctx, s.dialect, t}), ignoreDone(t.Rollback()))
-}
-
-// alone runs do for one statement that writes and takes its own locks.
-func (s *Store) alone(ctx context.Context, do func(tx) error) error {
-	ctx, cancel := s.dialect.bound(ctx)
-	defer cancel()
-	if err := s.fit(); err != nil {
-		return err
-	}
-	return do(tx{ctx, s.dialect, s.write})
+	return s.run(ctx, func(ctx context.Context) error {
+		t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.viewing})
+		if err != nil {
+			return fmt.Errorf("beginning to read: %w", err)
+		}
+		return errors.Join(do(tx{ctx, s.dialect, t}), ignoreDone(t.Rollback()))
+	})
 }
 
 // look is a view for do that runs one statement, which sees one state by itself.
 func (s *Store) look(ctx context.Context, do func(tx) error) error {
-	ctx, cancel := s.dialect.bound(ctx)
-	defer cancel()
-	if err := s.fit(); err != nil {
-		return err
-	}
-	return do(tx{ctx, s.dialect, s.read})
+	return s.run(ctx, func(ctx context.Context) error { return do(tx{ctx, s.dialect, s.read}) })
 }
 
-// fit says why nothing may be read or written now.
-func (s *Store) fit() error {
-	if why := s.unfit.Load(); why != nil {
-		return *why
-	}
-	return nil
+// alone runs do for one statement that writes and takes its own locks.
+func (s *Store) alone(ctx context.Context, do func(tx) error) error {
+	return s.run(ctx, func(ctx context.Context) error { return do(tx{ctx, s.dialect, s.write}) })
 }
 
 // millis is a time as it is stored.
