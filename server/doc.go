@@ -6,7 +6,7 @@
 // Each knows those above it in this list, and none below:
 //
 //	server/internal/trust      What there is to decide, and the deciding: Node, Pool, Set (known-good values), Policy, Verdict. Pure: no input, no output, no clock.
-//	server/internal/store      All of that in SQLite: one Store, hand-written SQL, migrations. It is the only package with SQL. Every change of an administrator's
+//	server/internal/store      All of that in SQLite or PostgreSQL: one Store, hand-written SQL, migrations. It is the only package with SQL. Every change of an administrator's
 //	                           is one transaction that also writes the admin log.
 //	server/internal/knowngood  Known-good sets at work: learn drafts from a node's evidence, import and export, compare, and judge beforehand whom a change would condemn.
 //	                           Formats, comparison and the digests that new files will give are in verifier/knowngood: an operator runs those offline, by trustpoolctl.
@@ -26,6 +26,12 @@
 //
 // The server's own dials the node's agent by verifier/client; a load generator of the benchmarks is the other. rest and pollhosts see the store itself: a database that
 // several servers share is another dialect of the same package, under the same tests.
+//
+// # Replicas
+//
+// Servers that share a PostgreSQL database know of each other by it alone. What is kept in memory is not relied upon: the policy is looked up by its revision at each challenge, and an outcome that was judged by
+// another one does not count; tokens are looked up at each request; logs are kept by their digest; how often a node has failed and which sets it met last only save work. Challenges, their nonces and the
+// connections to agents are each replica's own.
 //
 // # Who decides what
 //
