@@ -113,9 +113,10 @@ func (q *request) level(v trust.Verdict, now time.Time) trust.Level {
 	return v.Level
 }
 
-// vtime is from when on the filter counts its cache time: now, or earlier if the verdict ends before that time is over.
+// vtime is from when on the filter counts its cache time: now, or earlier if the host is trusted and its verdict ends before that time is over. Of other hosts an early vtime would only
+// have the filter ask about all hosts again for each of them.
 func (c *Config) vtime(v trust.Verdict, now time.Time) time.Time {
-	if latest := v.ExpiresAt.Add(-c.FilterCache); !v.ExpiresAt.IsZero() && latest.Before(now) {
+	if latest := v.ExpiresAt.Add(-c.FilterCache); v.Level == trust.Trusted && latest.Before(now) {
 		return latest
 	}
 	return now

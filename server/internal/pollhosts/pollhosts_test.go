@@ -2,11 +2,13 @@ package pollhosts_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,6 +26,7 @@ const validity = 5 * time.Minute
 // site is a cloud of one good, one bad and one silent node, and what answers for it.
 type site struct {
 	*nodetest.Cloud
+	nodes   map[string]*nodetest.Soft
 	handler http.Handler
 }
 
@@ -43,10 +46,13 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	nodes := make(map[string]*nodetest.Soft)
 	for _, node := range [][]string{{"xen", "good.example", "good", "uuid-1"}, {"other", "bad.example"}} {
-		if _, err := cloud.Add(t.Context(), node[0], node[1], node[2:]...); err != nil {
+		soft, err := cloud.Add(t.Context(), node[0], node[1], node[2:]...)
+		if err != nil {
 			t.Fatal(err)
 		}
+		nodes[node[1]] = soft
 	}
 	if err := cloud.Attest(t.Context(), time.Now(), validity); err != nil {
 		t.Fatal(err)
@@ -54,7 +60,7 @@ func newSite(t *testing.T) *site {
 	if _, err := cloud.Add(t.Context(), "xen", "silent.example"); err != nil {
 		t.Fatal(err)
 	}
-	return &site{cloud, pollhosts.Handler(pollhosts.Config{Store: s, FilterCache: pollhosts.DefaultFilterCache, Logger: slog.New(slog.DiscardHandler)})}
+	return &site{cloud, nodes, pollhosts.Handler(pollhosts.Config{Store: s, FilterCache: pollhosts.DefaultFilterCache, Logger: slog.New(slog.DiscardHandler)})}
 }
 
 func (s *site) post(body string) (int, []byte) {
@@ -63,9 +69,22 @@ func (s *site) post(body string) (int, []byte) {
 	return w.Code, w.Body.Bytes()
 }
 
+// reattest reboots a node into a hypervisor, and has it challenged.
+func (s *site) reattest(t *testing.T, node, hypervisor string) {
+	t.Helper()
+	s.nodes[node].Reboot(hypervisor)
+	err := s.Store.Hurry(t.Context(), node, time.Now())
+	if err := errors.Join(err, s.Attest(t.Context(), time.Now(), validity)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s *site) filter(hosts ...string) *filter {
 	return &filter{post: s.post, hosts: hosts, now: time.Now, cache: make(map[string]cached)}
 }
+
+// stamp is the one form of a vtime that ever leaves, of all that the filter can read.
+var stamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`)
 
 func TestAnAnswerIsTheSameToTheLastByte(t *testing.T) {
 	t.Parallel()
@@ -95,7 +114,10 @@ func TestTheFilterFindsWhatItNeeds(t *testing.T) {
 		"all other statuses leave every host unknown": func(t *testing.T, s *site) {
 			f := s.filter("good")
 			f.post = func(string) (int, []byte) { return s.post(`{"hosts": null}`) }
-			want(t, f, map[string]bool{"good": false})
+			want(t, f, map[string]bool{"good": false, "bad.example": false})
+			if f.posts != 2 {
+				t.Errorf("asked %d times about 2 hosts", f.posts)
+			}
 		},
 		"a host that nobody knows has an entry, or all would be asked again for each": func(t *testing.T, s *site) {
 			f := s.filter("good", "nobody", "silent.example", "bad.example")
@@ -115,6 +137,44 @@ func TestTheFilterFindsWhatItNeeds(t *testing.T) {
 			if f.posts != 1 {
 				t.Errorf("asked %d times in a minute", f.posts)
 			}
+		},
+		"a filter that begins without knowing any host asks once for each, and then no more": func(t *testing.T, s *site) {
+			f := s.filter()
+			for posts, host := range []string{"good", "bad.example", "silent.example", "nobody"} {
+				want(t, f, map[string]bool{host: host == "good"})
+				if f.posts != posts+1 {
+					t.Errorf("asked %d times for %d hosts", f.posts, posts+1)
+				}
+			}
+			want(t, f, map[string]bool{"good": true, "nobody": false, "silent.example": false, "bad.example": false})
+			if f.posts != 4 {
+				t.Errorf("the next request asked %d times more", f.posts-4)
+			}
+		},
+		"hosts whose verdicts have expired are asked about once, not once each": func(t *testing.T, s *site) {
+			time.Sleep(validity + time.Hour) //nolint:forbidigo // the bubble's time
+			f := s.filter("good", "bad.example", "silent.example")
+			want(t, f, map[string]bool{"good": false, "bad.example": false, "silent.example": false})
+			if f.posts != 1 {
+				t.Errorf("asked %d times for one request", f.posts)
+			}
+		},
+		"hosts whose verdicts are about to end are asked about once, too": func(t *testing.T, s *site) {
+			time.Sleep(validity - 2*time.Second) //nolint:forbidigo // the bubble's time
+			f := s.filter("good", "bad.example", "silent.example")
+			want(t, f, map[string]bool{"good": true, "bad.example": false, "silent.example": false})
+			if f.posts != 1 {
+				t.Errorf("asked %d times for one request", f.posts)
+			}
+		},
+		"a host that is trusted no more is trusted for a minute at the most": func(t *testing.T, s *site) {
+			f := s.filter("good")
+			want(t, f, map[string]bool{"good": true})
+			s.reattest(t, "good.example", "other")
+			time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time
+			want(t, f, map[string]bool{"good": true})
+			time.Sleep(time.Second) //nolint:forbidigo // the bubble's time
+			want(t, f, map[string]bool{"good": false})
 		},
 		"a verdict that has expired is unknown": func(t *testing.T, s *site) {
 			time.Sleep(validity) //nolint:forbidigo // the bubble's time
@@ -227,6 +287,10 @@ func checkAnswer(t *testing.T, body string, code int, answer []byte) {
 		names = append(names, e.Name)
 		if e.VTime == nil || !stamp.MatchString(*e.VTime) || e.Level == "" {
 			t.Errorf("%.60s: the filter dies of %.200s", body, answer)
+			continue
+		}
+		if at, err := time.Parse(time.RFC3339, *e.VTime); err != nil || at.After(time.Now()) {
+			t.Errorf("%.60s: the filter keeps %.200s for longer than its time: %v", body, answer, err)
 		}
 	}
 	if diff := cmp.Diff(fmt.Sprintf("%s", asked.Hosts), fmt.Sprintf("%s", names)); diff != "" {
