@@ -394,3 +394,20 @@ func TestNewsOfAHostThatIsGoneIsNoNews(t *testing.T) {
 		}
 	})
 }
+
+func TestNewsOfAHostThatTheSinkDroppedWhileTheServerIsSilentIsNoNews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.run(t)
+		synctest.Wait()
+		w.memory.do(func() { delete(w.memory.states, "a") })
+		w.oracle.do(func() { w.err = errors.New("busy") })
+		time.Sleep(6 * time.Second)
+		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
+		synctest.Wait()
+		if got := w.shows("b"); got != inPool {
+			t.Errorf("b shows %q", got)
+		}
+	})
+}

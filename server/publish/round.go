@@ -68,6 +68,7 @@ func (p *Publisher) read(ctx context.Context, limit time.Duration) error {
 		}
 		h.shown, h.unsure = state, false
 	}
+	p.index()
 	return nil
 }
 
