@@ -339,7 +339,7 @@ class Time(Case):
         start = time.monotonic()
         self.refuses(says='timed out|has not answered in 0.5 s')
         took = time.monotonic() - start
-        self.assertLess(took, 1.5)
+        self.assertLess(took, 5)  # on a busy machine; whoever waits for the server takes 20
         self.assertGreater(took, 0.4)
         mine = set(server.threads) | before
         for thread in set(threading.enumerate()) - mine:
