@@ -63,6 +63,9 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.list(w, r)
 	case r.URL.Path == "/api/v1/nodes" && r.Method == http.MethodPost:
 		node := decode(r)
+		spec := child(node, "spec")
+		taints, _ := spec["taints"].([]any)
+		spec["taints"] = append(taints, object{"key": notReady, "effect": "NoSchedule"}) // admission plugin TaintNodesByCondition
 		s.store(w, node, http.StatusCreated)
 	case one && s.nodes[name] == nil:
 		refuse(w, http.StatusNotFound, "NotFound")
@@ -70,7 +73,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, s.nodes[name])
 	case one && r.Method == http.MethodPut:
 		s.put(w, name, decode(r))
-	case one && r.Method == http.MethodPatch && r.Header.Get("Content-Type") == "application/strategic-merge-patch+json":
+	case one && r.Method == http.MethodPatch && r.Header.Get("Content-Type") == "application/merge-patch+json":
 		s.patch(w, name, decode(r))
 	case one && r.Method == http.MethodDelete:
 		delete(s.nodes, name)
@@ -120,18 +123,15 @@ func (s *standIn) put(w http.ResponseWriter, name string, node object) {
 	s.store(w, node, http.StatusOK)
 }
 
-// patch is a strategic merge patch: JSON merge patch (RFC 7386), but that the list taints is merged by key.
+// patch is a JSON merge patch (RFC 7386), in which a resourceVersion is a condition.
 func (s *standIn) patch(w http.ResponseWriter, name string, change object) {
-	node := clone(s.nodes[name])
-
-	spec, _ := change["spec"].(object)
-	taints, listed := spec["taints"].([]any)
-
-	if listed {
-		delete(spec, "taints")
-		mergeTaints(child(node, "spec"), taints)
+	metadata := s.nodes[name]["metadata"].(object)
+	if given := child(change, "metadata")["resourceVersion"]; given != nil && given != metadata["resourceVersion"] {
+		refuse(w, http.StatusConflict, "Conflict")
+		return
 	}
 
+	node := clone(s.nodes[name])
 	merge(node, change)
 
 	if old := s.nodes[name]; equal(old, node) {
@@ -152,36 +152,13 @@ func merge(into, change object) {
 			if len(into[key].(object)) == 0 {
 				delete(into, key)
 			}
+		case []any: // where nothing is left, nothing is said
+			if into[key] = value; len(value) == 0 {
+				delete(into, key)
+			}
 		default:
 			into[key] = value
 		}
-	}
-}
-
-func mergeTaints(spec object, changes []any) {
-	taints, _ := spec["taints"].([]any)
-
-	for _, change := range changes {
-		if c := change.(object); c["$patch"] == "delete" {
-			taints = slices.DeleteFunc(taints, func(t any) bool { return t.(object)["key"] == c["key"] })
-		}
-	}
-
-	for _, change := range changes {
-		c := change.(object)
-		if c["$patch"] == "delete" {
-			continue
-		}
-
-		if i := slices.IndexFunc(taints, func(t any) bool { return t.(object)["key"] == c["key"] }); i >= 0 {
-			merge(taints[i].(object), c)
-		} else {
-			taints = append(taints, c)
-		}
-	}
-
-	if spec["taints"] = taints; len(taints) == 0 {
-		delete(spec, "taints")
 	}
 }
 

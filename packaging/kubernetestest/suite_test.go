@@ -13,12 +13,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/trustpool/trustpool/server/publish"
 )
@@ -27,6 +29,8 @@ const (
 	mark     = "node-restriction.kubernetes.io/trustpool-trusted"
 	goldMark = "node-restriction.kubernetes.io/trustpool-gold"
 	taintKey = "trustpool/untrusted"
+	// notReady is the key of a taint that every node is born with, and that a controller takes away once its kubelet is well.
+	notReady = "node.kubernetes.io/not-ready"
 )
 
 // cluster is an API server and who may call it, each by a token: an administrator, the publisher with no more rights than its manifest gives, and an account without any.
@@ -177,7 +181,7 @@ func mendsTwoEffects(t *testing.T, c *cluster) {
 			left = append(left, ours(map[publish.Bar]string{publish.NoNewGuests: "NoSchedule", publish.NoGuests: "NoExecute"}[want.Bar]))
 		}
 
-		if diff := cmp.Diff(left, withoutTimes(c.get(t, node)["spec"].(object)["taints"])); diff != "" {
+		if diff := cmp.Diff(left, withoutTimes(c.get(t, node)["spec"].(object)["taints"]), cmpopts.SortSlices(func(a, b any) bool { return fmt.Sprint(a) < fmt.Sprint(b) })); diff != "" {
 			t.Errorf("%+v: -want +got\n%s", want, diff)
 		}
 	}
@@ -394,7 +398,7 @@ func (c *cluster) sink(t *testing.T, change func(*publish.KubernetesFile)) publi
 		change(file)
 	}
 
-	sink, err := file.Open(publish.Env{Marks: file.MarkNames(), ReadFile: os.ReadFile})
+	sink, err := file.Open(publish.Env{Marks: file.MarkNames(), ReadFile: os.ReadFile, Conflict: func() {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,7 +414,7 @@ func writeFile(t *testing.T, path string, content []byte) {
 	}
 }
 
-// create makes a node with a name of its own.
+// create makes a node, with a name of its own unless it has one, as if its kubelet were well.
 func (c *cluster) create(t *testing.T, metadata, spec object) string {
 	t.Helper()
 
@@ -418,9 +422,17 @@ func (c *cluster) create(t *testing.T, metadata, spec object) string {
 		metadata = object{}
 	}
 
-	name := fmt.Sprintf("n%04d", c.nodes.Add(1))
-	metadata["name"] = name
+	name, ok := metadata["name"].(string)
+	if !ok {
+		name = fmt.Sprintf("n%04d", c.nodes.Add(1))
+		metadata["name"] = name
+	}
+
 	c.call(t, http.MethodPost, "/api/v1/nodes", object{"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}, http.StatusCreated)
+	c.update(t, name, func(n object) {
+		taints, _ := n["spec"].(object)["taints"].([]any)
+		n["spec"].(object)["taints"] = slices.DeleteFunc(taints, func(each any) bool { return each.(object)["key"] == notReady })
+	})
 
 	return name
 }
@@ -491,7 +503,10 @@ func (c *cluster) try(t *testing.T, token, method, path, contentType string, bod
 		t.Fatal(err)
 	}
 
-	request.Header.Set("Authorization", "Bearer "+token)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+
 	request.Header.Set("Content-Type", contentType)
 
 	response, err := c.client().Do(request)

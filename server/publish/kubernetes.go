@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,15 @@ const markValue = "true"
 // reasonAnnotation tells people why a node is tainted. Nothing reads it back.
 const reasonAnnotation = "trustpool/reason"
 
+// The effects of taints that are bars.
+const (
+	noSchedule = "NoSchedule"
+	noExecute  = "NoExecute"
+)
+
+// maxTries is how often a node is written that others write at the same time.
+const maxTries = 10
+
 // A list of nodes is read in pages, and from the beginning where etcd has dropped the revision that it began with.
 const (
 	pageNodes = 250
@@ -24,13 +34,14 @@ const (
 )
 
 // Kubernetes is a cluster's nodes as a Sink. A mark is a label with the value "true"; the bar is a taint: NoNewGuests has the effect NoSchedule, NoGuests NoExecute. Of a node it changes these labels,
-// the taints with its key and the annotation trustpool/reason, in one request; whether an operator has cordoned a node is his own affair and not looked at.
+// the taints with its key and the annotation trustpool/reason, all at once; whether an operator has cordoned a node is his own affair and not looked at.
 //
 // Held are the nodes that KubernetesConfig.TaintNodes does not select, and all nodes if there are to be no bars: their taints are left alone.
 type Kubernetes struct {
-	api   *kubernetesAPI
-	marks []string
-	taint string
+	api      *kubernetesAPI
+	marks    []string
+	taint    string
+	conflict func()
 	// barred: nodes may have to be kept from guests. taintNodes selects them.
 	barred     bool
 	taintNodes []requirement
@@ -48,24 +59,46 @@ func (f *KubernetesFile) Open(env Env) (Sink, error) {
 		return nil, fmt.Errorf("preparing to call the Kubernetes API: %w", err)
 	}
 
-	return &Kubernetes{api: api, marks: env.Marks, taint: f.Kubernetes.Taint, barred: f.barred(), taintNodes: nodes}, nil
+	return &Kubernetes{api: api, marks: env.Marks, taint: f.Kubernetes.Taint, conflict: env.Conflict, barred: f.barred(), taintNodes: nodes}, nil
 }
 
 // kubernetesNode is what matters here of a Node (Kubernetes API reference, core/v1).
 type kubernetesNode struct {
 	Metadata struct {
-		Name   string            `json:"name"`
-		Labels map[string]string `json:"labels"`
+		Name            string            `json:"name"`
+		ResourceVersion string            `json:"resourceVersion"`
+		Labels          map[string]string `json:"labels"`
 	} `json:"metadata"`
 	Spec struct {
 		Taints []kubernetesTaint `json:"taints"`
 	} `json:"spec"`
 }
 
+// kubernetesTaint is a taint. One of somebody else's is written back as it was read, with all that it has.
 type kubernetesTaint struct {
-	Key    string `json:"key"`
-	Value  string `json:"value"`
-	Effect string `json:"effect"`
+	key, value, effect string
+	raw                json.RawMessage
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *kubernetesTaint) UnmarshalJSON(raw []byte) error {
+	var known struct{ Key, Value, Effect string }
+	if err := json.Unmarshal(raw, &known); err != nil {
+		return err
+	}
+
+	*t = kubernetesTaint{key: known.Key, value: known.Value, effect: known.Effect, raw: slices.Clone(raw)}
+
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler.
+func (t kubernetesTaint) MarshalJSON() ([]byte, error) {
+	if t.raw != nil {
+		return t.raw, nil
+	}
+
+	return json.Marshal(map[string]string{"key": t.key, "value": t.value, "effect": t.effect})
 }
 
 type kubernetesNodeList struct {
@@ -140,8 +173,8 @@ func (k *Kubernetes) state(n kubernetesNode) State {
 	}
 
 	for _, t := range n.Spec.Taints {
-		if t.Key == k.taint {
-			s.Bar = max(s.Bar, barOfEffect(t.Effect))
+		if t.key == k.taint {
+			s.Bar = max(s.Bar, barOfEffect(t.effect))
 		}
 	}
 
@@ -153,30 +186,34 @@ func (k *Kubernetes) state(n kubernetesNode) State {
 
 func barOfEffect(effect string) Bar {
 	switch effect {
-	case "NoSchedule":
+	case noSchedule:
 		return NoNewGuests
-	case "NoExecute":
+	case noExecute:
 		return NoGuests
 	default: // PreferNoSchedule keeps nobody out
 		return NoBar
 	}
 }
 
-// Write implements Sink, by one strategic merge patch (Kubernetes, "Update API Objects in Place Using kubectl patch"): spec.taints is merged there by key, in the server, so that taints of others that
-// come or go meanwhile are never lost, and there is no need to read first.
+// Write implements Sink, by a JSON merge patch (RFC 7386) of the labels and, where they have to change, the taints. These are one list for the server, also in a strategic merge patch: whoever writes it writes
+// the taints of others too. So the patch names the version of the node that it was made of, and if that is not the latest, the server refuses it (409) and it is made anew.
 func (k *Kubernetes) Write(ctx context.Context, host string, want State) error {
 	if !isNodeName(host) {
 		return fmt.Errorf("%w: %q can't be a node's name", ErrNoHost, clipped(host))
 	}
 
-	patch, err := k.patch(want)
-	if err != nil {
-		return fmt.Errorf("writing node %s: %w", host, err)
+	var err error
+
+	for range maxTries {
+		if err = k.write(ctx, "api/v1/nodes/"+host, want); !isStatus(err, http.StatusConflict) {
+			break
+		}
+
+		k.conflict()
 	}
 
-	err = k.api.patch(ctx, "api/v1/nodes/"+host, patch)
 	if isNotFound(err) {
-		return fmt.Errorf("writing node %s: %w", host, errors.Join(ErrNoHost, err))
+		err = errors.Join(ErrNoHost, err)
 	}
 
 	if err != nil {
@@ -186,8 +223,36 @@ func (k *Kubernetes) Write(ctx context.Context, host string, want State) error {
 	return nil
 }
 
-// patch makes a node show a state, whatever it showed before.
-func (k *Kubernetes) patch(want State) ([]byte, error) {
+func (k *Kubernetes) write(ctx context.Context, path string, want State) error {
+	metadata, err := k.metadata(want)
+	if err != nil {
+		return err
+	}
+
+	patch := map[string]any{"metadata": metadata}
+
+	if !want.Held {
+		var n kubernetesNode
+		if err := k.api.get(ctx, path, nil, &n); err != nil {
+			return err
+		}
+
+		if taints := k.taints(n.Spec.Taints, want.Bar); !sameTaints(taints, n.Spec.Taints) {
+			metadata["resourceVersion"] = n.Metadata.ResourceVersion
+			patch["spec"] = map[string]any{"taints": taints}
+		}
+	}
+
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+
+	return k.api.patch(ctx, path, body)
+}
+
+// metadata returns what a patch has to say of a node's labels, and of the reason for its taint.
+func (k *Kubernetes) metadata(want State) (map[string]any, error) {
 	labels := make(map[string]any, len(k.marks))
 	for _, mark := range k.marks {
 		labels[mark] = nil
@@ -201,29 +266,50 @@ func (k *Kubernetes) patch(want State) ([]byte, error) {
 		labels[mark] = markValue
 	}
 
-	if want.Held {
-		return json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
+	metadata := map[string]any{"labels": labels}
+
+	switch {
+	case want.Held:
+	case want.Bar == NoBar:
+		metadata["annotations"] = map[string]any{reasonAnnotation: nil}
+	default:
+		metadata["annotations"] = map[string]any{reasonAnnotation: want.Reason}
 	}
 
-	taints, reason := k.patchTaints(want)
-
-	return json.Marshal(map[string]any{
-		"metadata": map[string]any{"labels": labels, "annotations": map[string]any{reasonAnnotation: reason}},
-		"spec":     map[string]any{"taints": taints},
-	})
+	return metadata, nil
 }
 
-// patchTaints returns the part of a patch that is about taints, and the reason for them, nil if there is none.
-func (k *Kubernetes) patchTaints(want State) (taints []any, reason any) {
-	// The directive takes all taints of the key away, whatever their effects: the same key with two effects would be merged into the first only.
-	taints = []any{map[string]string{"$patch": "delete", "key": k.taint}}
+// taints returns those that a node should have: of ours exactly one, or none, and all of others as they are.
+func (k *Kubernetes) taints(present []kubernetesTaint, bar Bar) []kubernetesTaint {
+	ours := kubernetesTaint{key: k.taint, value: markValue}
 
-	switch want.Bar {
+	switch bar {
 	case NoNewGuests:
-		return append(taints, kubernetesTaint{Key: k.taint, Value: markValue, Effect: "NoSchedule"}), want.Reason
+		ours.effect = noSchedule
 	case NoGuests:
-		return append(taints, kubernetesTaint{Key: k.taint, Value: markValue, Effect: "NoExecute"}), want.Reason
-	default:
-		return taints, nil
+		ours.effect = noExecute
 	}
+
+	taints := make([]kubernetesTaint, 0, len(present)+1)
+	found := bar == NoBar
+
+	for _, t := range present {
+		right := t.value == ours.value && t.effect == ours.effect
+		if t.key == k.taint && (found || !right) {
+			continue
+		}
+
+		found = found || t.key == k.taint
+		taints = append(taints, t)
+	}
+
+	if !found {
+		taints = append(taints, ours)
+	}
+
+	return taints
+}
+
+func sameTaints(a, b []kubernetesTaint) bool {
+	return slices.EqualFunc(a, b, func(a, b kubernetesTaint) bool { return bytes.Equal(a.raw, b.raw) })
 }

@@ -21,11 +21,10 @@ import (
 // Bounds of a call. A page of nodes is some megabytes, because a Node lists the images it holds.
 const (
 	requestTimeout = 30 * time.Second
-	dialTimeout = 10 * time.Second
-	maxAnswer   = 32 << 20
-	maxError    = 64 << 10
-	maxTries    = 5
-	maxWait     = 5 * time.Second
+	dialTimeout    = 10 * time.Second
+	maxAnswer      = 32 << 20
+	maxError       = 64 << 10
+	maxWait        = 5 * time.Second
 )
 
 // fieldManager is the name under which the server notes what was written (metadata.managedFields).
@@ -162,7 +161,7 @@ func (a *kubernetesAPI) patch(ctx context.Context, path string, body []byte) err
 	return a.call(ctx, http.MethodPatch, path, query, body, nil)
 }
 
-// call asks until there is an answer that does not say "try again": 409 where somebody else wrote at the same time, 429 where the server has too much to do.
+// call asks again if the server has too much to do and says when to come back (429).
 func (a *kubernetesAPI) call(ctx context.Context, method, path string, query url.Values, body []byte, into any) error {
 	target := a.base.JoinPath(path)
 	target.RawQuery = query.Encode()
@@ -171,12 +170,8 @@ func (a *kubernetesAPI) call(ctx context.Context, method, path string, query url
 		err := a.once(ctx, method, target.String(), body, into)
 
 		var status *statusError
-		if !errors.As(err, &status) || !status.again() || tries == maxTries {
+		if !errors.As(err, &status) || status.code != http.StatusTooManyRequests || tries == maxTries {
 			return err
-		}
-
-		if status.code == http.StatusConflict && a.env.Conflict != nil {
-			a.env.Conflict()
 		}
 
 		select {
@@ -206,7 +201,7 @@ func (a *kubernetesAPI) once(ctx context.Context, method, target string, body []
 	request.Header.Set("User-Agent", fieldManager)
 
 	if body != nil {
-		request.Header.Set("Content-Type", "application/strategic-merge-patch+json")
+		request.Header.Set("Content-Type", "application/merge-patch+json")
 	}
 
 	response, err := a.client.Do(request)
@@ -279,10 +274,6 @@ func (e *statusError) Error() string {
 	default:
 		return text
 	}
-}
-
-func (e *statusError) again() bool {
-	return e.code == http.StatusConflict || e.code == http.StatusTooManyRequests
 }
 
 func isStatus(err error, code int) bool {
