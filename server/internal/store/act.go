@@ -112,7 +112,8 @@ func (s *Store) AdminLog(ctx context.Context, after int64, limit int) ([]AdminEn
 
 // LastAdminEntry is the number of the last entry, 0 if there is none.
 func (s *Store) LastAdminEntry(ctx context.Context) (seq int64, err error) {
-	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM admin_log").Scan(&seq); err != nil {
+	err = s.look(ctx, func(t tx) error { return t.row("SELECT coalesce(max(seq), 0) FROM admin_log", nil, &seq) })
+	if err != nil {
 		return 0, fmt.Errorf("reading the number of the last entry of the admin log: %w", err)
 	}
 	return seq, nil

@@ -33,8 +33,8 @@ const (
 const channel = "trustpool"
 
 const (
-	// operationTime is how long one method may take; PostgreSQL may be gone without a word.
-	operationTime = 20 * time.Second
+	// operationTime is how long one method may take; PostgreSQL may be gone without a word. The longest adds thousands of nodes.
+	operationTime = 30 * time.Second
 	// readyTime is how long a sign of life may take.
 	readyTime = 5 * time.Second
 	// maxClockSkew is by how much this machine's clock may differ from PostgreSQL's: twice that between two replicas is less than what a lease lasts beyond a challenge.

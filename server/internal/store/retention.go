@@ -23,27 +23,55 @@ type Pruned struct {
 	LogsOfEvidence int64
 }
 
-// Prune removes what is past its time.
+// pruneStep is how many changes are removed in one transaction: others wait for it.
+const pruneStep = 500
+
+// Prune removes what is past its time, in small steps. What has gone by then stays gone if it fails.
 func (s *Store) Prune(ctx context.Context, r Retention, now time.Time) (p Pruned, err error) {
-	err = s.change(ctx, func(t tx) error {
-		if r.History > 0 {
-			old := "at < $1 AND generation NOT IN (SELECT generation FROM verdicts)"
-			_, err1 := t.exec("DELETE FROM evidence WHERE kind = 'change' AND id IN (SELECT evidence_id FROM history WHERE "+old+")", millis(now.Add(-r.History)))
-			n, err2 := t.exec("DELETE FROM history WHERE "+old, millis(now.Add(-r.History)))
-			if err := errors.Join(err1, err2); err != nil {
+	if r.History > 0 {
+		p.Changes, err = s.pruneHistory(ctx, now.Add(-r.History))
+	}
+	if err == nil {
+		err = s.change(ctx, func(t tx) error {
+			if p.Logs, err = t.exec("DELETE FROM logs WHERE NOT EXISTS (SELECT 1 FROM evidence_logs WHERE evidence_logs.sha256 = logs.sha256)"); err != nil {
 				return err
 			}
-			p.Changes = n
-		}
-		if p.Logs, err = t.exec("DELETE FROM logs WHERE sha256 NOT IN (SELECT sha256 FROM evidence_logs)"); err != nil {
-			return err
-		}
-		return t.pruneLogs(r, &p)
-	})
+			return t.pruneLogs(r, &p)
+		})
+	}
 	if err != nil {
-		return Pruned{}, fmt.Errorf("removing what is past its time: %w", err)
+		return p, fmt.Errorf("removing what is past its time: %w", err)
 	}
 	return p, nil
+}
+
+// pruneHistory removes the changes from before a time, with their evidence, but for the last one of each node.
+func (s *Store) pruneHistory(ctx context.Context, before time.Time) (changes int64, err error) {
+	for last := int64(0); ; {
+		var generations, evidence []int64
+		statement := "SELECT generation, evidence_id FROM history WHERE generation > $1 AND at < $2 " +
+			"AND NOT EXISTS (SELECT 1 FROM verdicts WHERE verdicts.node_id = history.node_id AND verdicts.generation = history.generation) ORDER BY generation LIMIT $3"
+		err := s.look(ctx, func(t tx) error {
+			return t.rows(statement, []any{last, millis(before), pruneStep}, func(scan func(...any) error) error {
+				var id int64
+				err := scan(&last, &id)
+				generations, evidence = append(generations, last), append(evidence, id)
+				return err
+			})
+		})
+		if err != nil || len(generations) == 0 {
+			return changes, err
+		}
+		err = s.change(ctx, func(t tx) error { // what is no node's last change will not be it again
+			_, err := t.exec("DELETE FROM evidence WHERE kind = 'change' AND "+t.among("id", "$1"), t.list(evidence))
+			n, changesErr := t.exec("DELETE FROM history WHERE "+t.among("generation", "$1"), t.list(generations))
+			changes += n
+			return errors.Join(err, changesErr)
+		})
+		if err != nil {
+			return changes, err
+		}
+	}
 }
 
 // pruneLogs keeps the quota.

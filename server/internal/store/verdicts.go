@@ -106,25 +106,26 @@ func (t tx) setVerdictSets(node int64, sets []string) error {
 	return err
 }
 
-// endTrust turns the verdicts that where selects to unknown. Their times stay, to tell what they were.
+// endTrust turns the verdicts that where selects to unknown. Their times stay, to tell what they were. It takes as many statements for all nodes as for one: others wait for it.
 func (t tx) endTrust(at time.Time, detail string, reason trust.Reason, where string, args ...any) error {
-	ended := make(map[int64]trust.Verdict)
-	err := t.rows("SELECT node_id, "+verdictColumns+" FROM verdicts WHERE "+where, args, func(scan func(...any) error) error {
-		var (
-			s    storedVerdict
-			node int64
-		)
-		if err := scan(append([]any{&node}, s.columns()...)...); err != nil {
-			return err
-		}
-		v, err := s.verdict()
-		ended[node] = v
+	var last int64 // what has a higher generation afterwards was changed here
+	if err := t.row("SELECT coalesce(max(generation), 0) FROM history", nil, &last); err != nil {
 		return err
-	})
-	for node, v := range ended {
-		v.Level, v.Reason, v.Detail, v.Sets = trust.Unknown, reason, detail, nil
-		err = errors.Join(err, t.setVerdict(node, v, at, 0))
 	}
+	n := len(args)
+	_, err := t.exec(fmt.Sprintf("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id) "+
+		"SELECT node_id, CAST($%d AS BIGINT), 0, CAST($%d AS TEXT), CAST($%d AS TEXT), quoted_at, expires_at, 'null', ek_binding, booted, reset_count, restart_count, FALSE, 0 FROM verdicts WHERE %s",
+		n+1, n+2, n+3, where), append(args, millis(at), string(reason), detail)...)
+	if err != nil {
+		return err
+	}
+	changed := "node_id IN (SELECT history.node_id FROM history WHERE history.generation > $1)"
+	_, err = t.exec("UPDATE verdicts SET level = 0, reason = $2, detail = $3, sets = 'null', changed_at = $4, "+
+		"generation = (SELECT max(history.generation) FROM history WHERE history.node_id = verdicts.node_id) WHERE "+changed, last, string(reason), detail, millis(at))
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("DELETE FROM verdict_sets WHERE "+changed, last)
 	return err
 }
 
