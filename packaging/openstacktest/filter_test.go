@@ -138,7 +138,7 @@ const filterConfig = "[trustpool]\nurl = https://ADDRESS\ncafile = DIR/sim/pki/c
 func TestFilterAsksTheServer(t *testing.T) {
 	t.Parallel()
 
-	s := startSite(t, build(t), &nova{placement: noauth{&api{}}}, 3, 1)
+	s := startSite(t, 3, 1)
 	token, err := os.ReadFile(s.path("reader"))
 	if err != nil {
 		t.Fatal(err)

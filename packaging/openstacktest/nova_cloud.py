@@ -5,7 +5,7 @@ It takes one JSON object as its argument:
     placement  the URL of Placement, which takes the token "admin" (auth_strategy = noauth2)
     computes   the names of the hosts, on each of which a nova-compute runs
     filters    dotted names of filter classes that the scheduler uses beside its default ones
-    options    {group: {option: value}} for nova.conf, where options that only those filters know are texts
+    options    {group: {option: value}} for nova.conf, also options that those filters declare
     log        the file for its log
 
 Once all services run it prints one line, {"api": URL}: Nova's API, over TCP, where the token "admin" is an administrator's (auth_strategy = noauth2). Then it reads commands from its standard input,
@@ -21,6 +21,7 @@ What Nova's own test fixtures put in the place of real parts: the message queue 
 
 import nova.monkey_patch  # noqa: F401  (first of all: eventlet has to come before anything that imports ssl)
 
+import importlib
 import json
 import logging
 import os
@@ -28,7 +29,6 @@ import sys
 
 import eventlet
 from keystoneauth1 import loading
-from oslo_config import cfg
 
 from nova import service
 import nova.conf
@@ -76,15 +76,20 @@ class Cloud(test.TestCase):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s [%(name)s] %(message)s"))
         logging.getLogger().addHandler(handler)
         self.addCleanup(logging.getLogger().removeHandler, handler)
+        # It complains of how Nova makes its clients, for each of them.
+        logging.getLogger("oslo_messaging.rpc.client").setLevel(logging.ERROR)
 
     def configure(self):
         """Sets what an operator would write into nova.conf."""
         CONF.register_opts(loading.get_auth_plugin_conf_options("admin_token"), group="placement")
         filters = CONF.filter_scheduler.enabled_filters
         extra = self.wanted.get("filters", [])
+        for name in extra:
+            importlib.import_module(name.rpartition(".")[0])
         for group, options in {
             None: {"compute_driver": "fake.MediumFakeDriver", "osapi_compute_listen": "127.0.0.1", "osapi_compute_listen_port": 0},
             "api": {"auth_strategy": "noauth2"},
+            "quota": {"instances": -1, "cores": -1, "ram": -1},
             "wsgi": {"api_paste_config": os.path.join(HERE, "nova_api-paste.ini")},
             "placement": {"auth_type": "admin_token", "endpoint": self.wanted["placement"], "endpoint_override": self.wanted["placement"], "token": "admin"},
             "filter_scheduler": {
@@ -94,10 +99,7 @@ class Cloud(test.TestCase):
         }.items():
             self.flags(group=group, **options)
         for group, options in self.wanted.get("options", {}).items():
-            for name, value in options.items():
-                if name not in CONF.get(group, {}):
-                    CONF.register_opt(cfg.StrOpt(name), group=group)
-                self.flags(group=group, **{name: value})
+            self.flags(group=group, **options)
 
     def update(self):
         self._run_periodics()

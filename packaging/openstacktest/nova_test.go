@@ -24,6 +24,7 @@ type nova struct {
 	// placement is the one of this cloud.
 	placement noauth
 
+	who      string // calls its API; "admin" is an administrator
 	commands io.Writer
 	answers  <-chan string
 	log      string
@@ -32,11 +33,11 @@ type nova struct {
 
 // novaConfig is what a cloud is made of, as nova_cloud.py reads it.
 type novaConfig struct {
-	Placement string                       `json:"placement"`
-	Computes  []string                     `json:"computes"`
-	Filters   []string                     `json:"filters,omitempty"`
-	Options   map[string]map[string]string `json:"options,omitempty"`
-	Log       string                       `json:"log"`
+	Placement string                    `json:"placement"`
+	Computes  []string                  `json:"computes"`
+	Filters   []string                  `json:"filters,omitempty"`
+	Options   map[string]map[string]any `json:"options,omitempty"`
+	Log       string                    `json:"log"`
 
 	// env is added to the environment of the process.
 	env []string
@@ -56,7 +57,7 @@ func startNova(t testing.TB, config novaConfig) *nova {
 func launchNova(t testing.TB, config novaConfig) *nova {
 	t.Helper()
 
-	n := &nova{said: &output{}, log: filepath.Join(t.TempDir(), "nova.log")}
+	n := &nova{who: "admin", said: &output{}, log: filepath.Join(t.TempDir(), "nova.log")}
 	if config.Placement == "" {
 		config.Placement = startPlacement(t).URL
 	}
@@ -177,15 +178,22 @@ func (n *nova) restart(t testing.TB, host string) {
 	n.do(t, map[string]string{"do": "restart", "host": host})
 }
 
-// call speaks to Nova's API as an administrator.
-func (n *nova) call(t testing.TB, status int, method, path string, body, answer any) {
-	t.Helper()
-	must(t, status, method, n.URL+path, n.header("admin"), body, answer)
+// as is the same cloud for somebody else.
+func (n *nova) as(who string) *nova {
+	other := *n
+	other.who = who
+
+	return &other
 }
 
-// header is how somebody speaks to Nova's API; "admin" is an administrator.
-func (n *nova) header(who string) http.Header {
-	return http.Header{"X-Auth-Token": {who}, "X-Openstack-Nova-Api-Version": {novaVersion}}
+// call speaks to Nova's API.
+func (n *nova) call(t testing.TB, status int, method, path string, body, answer any) {
+	t.Helper()
+	must(t, status, method, n.URL+path, n.header(), body, answer)
+}
+
+func (n *nova) header() http.Header {
+	return http.Header{"X-Auth-Token": {n.who}, "X-Openstack-Nova-Api-Version": {novaVersion}}
 }
 
 // of is the URL of a host's resource provider, which has the UUID of Nova's compute node.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,8 +15,8 @@ import (
 const (
 	// plain and trusted are the flavors of guests that ask for nothing, and of those that ask for a trusted host.
 	plain, trusted = "plain", "trusted"
-	// image is one that Nova's test fixture for Glance knows.
-	image = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
+	// image and otherImage are two that Nova's test fixture for Glance knows.
+	image, otherImage = "155d900f-4e14-4e4c-a73d-069cbf4541e6", "a2459075-d96c-40d5-893e-577ff92e721c"
 	// guestLimit is how long Nova may take to do something with a guest.
 	guestLimit = time.Minute
 )
@@ -63,7 +64,7 @@ func (g guest) String() string {
 
 // nowhere tells whether Nova found no host for it.
 func (g guest) nowhere() bool {
-	return g.Status == "ERROR" && g.Host == "" && g.Fault.Message == "No valid host was found. "
+	return g.Status == "ERROR" && g.Host == "" && strings.HasPrefix(g.Fault.Message, "No valid host was found.")
 }
 
 // wishes are what a request for a guest may say besides.
@@ -86,7 +87,22 @@ func (n *nova) boot(t testing.TB, flavor string, more ...wishes) guest {
 
 	n.call(t, http.StatusAccepted, http.MethodPost, "/servers", map[string]any{"server": server}, &made)
 
-	return n.settled(t, made.Server.ID)
+	return n.as("admin").settled(t, made.Server.ID) // only administrators are told the host
+}
+
+// waitFor waits until a guest has a status.
+func (n *nova) waitFor(t testing.TB, id, status string) guest {
+	t.Helper()
+
+	var g guest
+
+	eventually(t, guestLimit, func() bool {
+		g = n.guest(t, id)
+
+		return g.Status == status
+	}, func() string { return fmt.Sprintf("guest %s does not become %s, it is %s", id, status, g) })
+
+	return g
 }
 
 // settled waits until Nova does nothing with a guest any more.
@@ -104,6 +120,7 @@ func (n *nova) settled(t testing.TB, id string) guest {
 	return g
 }
 
+// guest is what Nova says of it now.
 func (n *nova) guest(t testing.TB, id string) guest {
 	t.Helper()
 
@@ -129,7 +146,7 @@ func (n *nova) remove(t testing.TB, id string) {
 	t.Helper()
 	n.call(t, http.StatusNoContent, http.MethodDelete, "/servers/"+id, nil, nil)
 	eventually(t, guestLimit, func() bool {
-		status, _ := request(t, http.MethodGet, n.URL+"/servers/"+id, n.header("admin"), nil)
+		status, _ := request(t, http.MethodGet, n.URL+"/servers/"+id, n.header(), nil)
 
 		return status == http.StatusNotFound
 	}, func() string { return "guest " + id + " does not go" })

@@ -22,11 +22,12 @@ const (
 
 // site is trustpool as an operator runs it: the commands of cmd/, simulated nodes with their agents, an attestation server, and publishers.
 type site struct {
+	// life is the test with which all processes end.
+	life     testing.TB
 	dir, bin string
-	// placement and compute are the APIs that publishers write to; address is the attestation server's.
-	placement, compute, address string
-
-	server *process
+	// address is the attestation server's.
+	address string
+	server  *process
 }
 
 // build builds the commands, and returns the folder that has them.
@@ -44,10 +45,10 @@ func build(t testing.TB) string {
 }
 
 // startSite starts nodes with their agents, node1.sim.example and so on, of which the last others boot another hypervisor, and a server, which enrols them and trusts none of them.
-func startSite(t testing.TB, bin string, n *nova, nodes, others int) *site {
+func startSite(t testing.TB, nodes, others int) *site {
 	t.Helper()
 
-	s := &site{dir: t.TempDir(), bin: bin, placement: n.placement.URL, compute: n.URL, address: freeAddress(t)}
+	s := &site{life: t, dir: t.TempDir(), bin: build(t), address: freeAddress(t)}
 	sim := s.start(t, "trustpool-sim", "--dir", s.path("sim"), "--nodes", fmt.Sprint(nodes), "--mix", fmt.Sprintf("%s=%d", otherHypervisor, others))
 	sim.waitFor(t, "for a server")
 
@@ -74,7 +75,7 @@ func (s *site) trustFirst(t testing.TB) {
 		_, err := s.try("trustpoolctl", "knowngood", "capture", "node1", "--prefix", "xen")
 
 		return err == nil
-	}, func() string { return "node1 is not enrolled:\n" + s.ctl(t, "node", "list") })
+	}, func() string { return "node1 is not enrolled:\n" + s.nodes() })
 	s.ctl(t, "knowngood", "approve", "xen-platform")
 	s.ctl(t, "knowngood", "approve", "xen-hypervisor")
 }
@@ -97,11 +98,11 @@ admin: {address: ""}
 // maxAge is the max_age of publisherConfig.
 const maxAge = 15 * time.Second
 
-// startPublisher starts a publisher. Beyond publisherConfig it has the lines of more.
-func (s *site) startPublisher(t testing.TB, more string) *process {
+// startPublisher starts a publisher to a cloud. Beyond publisherConfig it has the lines of more.
+func (s *site) startPublisher(t testing.TB, to *nova, more string) *process {
 	t.Helper()
 
-	text := strings.NewReplacer("DIR", s.dir, "ADDRESS", s.address, "PLACEMENT", s.placement, "COMPUTE", s.compute).Replace(publisherConfig + more)
+	text := strings.NewReplacer("DIR", s.dir, "ADDRESS", s.address, "PLACEMENT", to.placement.URL, "COMPUTE", to.URL).Replace(publisherConfig + more)
 	write(t, s.path("publish.yaml"), text)
 
 	p := s.start(t, "trustpool-server", "publish", "placement", "--config", s.path("publish.yaml"))
@@ -127,6 +128,20 @@ func (s *site) ctl(t testing.TB, args ...string) string {
 	t.Helper()
 
 	return s.run(t, "trustpoolctl", args...)
+}
+
+// nodes is what the server says of all nodes, if it does.
+func (s *site) nodes() string {
+	text, _ := s.try("trustpoolctl", "node", "list") // if not, the complaint is the text
+
+	return text
+}
+
+// trusts tells whether the server trusts a host now.
+func (s *site) trusts(host string) bool {
+	_, err := s.try("trustpoolctl", "host", "status", host)
+
+	return err == nil
 }
 
 // run runs a command, which has to succeed, and returns what it prints.
@@ -172,7 +187,7 @@ type process struct {
 	said *output
 }
 
-// start starts a command, which ends with the test at the latest.
+// start starts a command, which ends with the site at the latest.
 func (s *site) start(t testing.TB, name string, args ...string) *process {
 	t.Helper()
 
@@ -183,11 +198,11 @@ func (s *site) start(t testing.TB, name string, args ...string) *process {
 		t.Fatal(err)
 	}
 
-	t.Cleanup(func() {
+	s.life.Cleanup(func() {
 		p.end(os.Interrupt)
 
-		if t.Failed() {
-			t.Logf("%s %s said:\n%s", name, strings.Join(args, " "), p.said)
+		if s.life.Failed() {
+			s.life.Logf("%s %s said:\n%s", name, strings.Join(args, " "), p.said)
 		}
 	})
 
