@@ -18,6 +18,7 @@ auth_strategy = %s
 [placement_database]
 connection = sqlite:///%s
 sync_on_startup = true
+sqlite_synchronous = false
 [placement]
 randomize_allocation_candidates = false
 `
