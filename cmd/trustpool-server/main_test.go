@@ -42,6 +42,15 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			for _, s := range sinks() {
+				content, err := os.ReadFile("../../packaging/trustpool-server/" + filepath.Base(s.path()))
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(filepath.Join(env.WorkDir, filepath.Base(s.path())), content, 0o600); err != nil {
+					return err
+				}
+			}
 			return os.WriteFile(filepath.Join(env.WorkDir, "sample.yaml"), sample, 0o600)
 		},
 	})

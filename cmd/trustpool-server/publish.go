@@ -94,6 +94,7 @@ func (s sink) withdrawCommand(f *publishFlags) *cobra.Command {
 runs sets them again: stop it first. It exits with 1 if marks may be left.`,
 		Args: usageArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.withdrawal = true
 			return s.onHand(cmd, *f, func(ctx context.Context, p *publish.Publisher) (publish.Report, error) {
 				return p.Withdraw(ctx, f.bars)
 			})

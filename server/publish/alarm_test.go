@@ -16,9 +16,9 @@ func TestAMarkThatSomebodyElseSetsIsAnAlarmAndGone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
 				w.run(t)
-				time.Sleep(2*time.Minute + time.Second)
+				pass(2*time.Minute + time.Second)
 				w.set(host, inPool)
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				synctest.Wait()
 				if got := w.shows(host); got != "" {
 					t.Errorf("%s shows %q", host, got)
@@ -35,11 +35,11 @@ func TestAHostThatHasLongBeenUntrustedNeedsNoWaitForTheAlarm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		time.Sleep(10 * time.Minute) // before the publisher began
+		pass(10 * time.Minute) // before the publisher began
 		w.run(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		w.set("c", inPool)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		synctest.Wait()
 		if got := w.metric(t, "alarms_total", "foreign_mark"); got != 1 {
 			t.Errorf("%v alarms, want 1", got)
@@ -51,10 +51,10 @@ func TestMarksFromBeforeAreNoAlarm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		w.set("c", inPool)
 		w.run(t)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if got := w.metric(t, "alarms_total", ""); got != 0 || w.said.has("level=ERROR") {
 			t.Errorf("%v alarms: %s", got, &w.said.text)
@@ -81,14 +81,14 @@ func TestTwoPublishersRaiseNoAlarms(t *testing.T) {
 			w.is("a", trust, time.Hour)
 			late.is("a", trust, time.Hour)
 			late.oracle.do(func() { late.hang = i%4 < 2 })
-			time.Sleep(17 * time.Second)
+			pass(17 * time.Second)
 		}
 		w.is("a", api.Untrusted, time.Hour)
 		late.is("a", api.Untrusted, time.Hour)
 		late.oracle.do(func() { late.hang = true })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		late.oracle.do(func() { late.hang = false })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		synctest.Wait()
 		for _, p := range []*world{w, late} {
 			if got := p.metric(t, "alarms_total", ""); got != 0 {
@@ -109,9 +109,9 @@ func TestTwoPublishersDoNotUndoEachOther(t *testing.T) {
 		other.memory, other.oracle = w.memory, w.oracle
 		w.run(t)
 		other.run(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		w.took()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if got := w.took(); len(got) > 0 {
 			t.Errorf("written: %q", got)
@@ -124,9 +124,9 @@ func TestOfTwoHostsThatClaimToBeOneNodeNoneIsTrusted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.run(t)
-		time.Sleep(time.Second)
-		w.oracle.do(func() { w.oracle.hosts["d"] = w.oracle.hosts["a"] }) // d has taken an alias of a's for its name
-		time.Sleep(time.Minute)
+		pass(time.Second)
+		w.oracle.do(func() { w.hosts["d"] = w.hosts["a"] }) // d has taken an alias of a's for its name
+		pass(time.Minute)
 		synctest.Wait()
 		if w.shows("a") != "" || w.shows("d") != "" {
 			t.Errorf("a shows %q, d %q", w.shows("a"), w.shows("d"))
@@ -134,8 +134,8 @@ func TestOfTwoHostsThatClaimToBeOneNodeNoneIsTrusted(t *testing.T) {
 		if got := w.metric(t, "alarms_total", "claimed_twice"); got != 2 { // one for each of the two, once
 			t.Errorf("%v alarms, want 2", got)
 		}
-		w.memory.do(func() { delete(w.memory.states, "d") })
-		time.Sleep(5 * time.Second)
+		w.memory.do(func() { delete(w.states, "d") })
+		pass(5 * time.Second)
 		synctest.Wait()
 		if got := w.shows("a"); got != inPool {
 			t.Errorf("a shows %q when it is the only one again", got)

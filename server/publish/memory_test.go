@@ -235,6 +235,9 @@ func (w *world) run(t *testing.T) *publish.Publisher {
 	return p
 }
 
+// pass lets time pass in a synctest bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 // metric is the value of a counter or gauge; label is that of its labels that matters, or "".
 func (w *world) metric(t *testing.T, name, label string) float64 {
 	t.Helper()

@@ -50,7 +50,7 @@ func TestWhatIsAsItShouldBeIsNotWritten(t *testing.T) {
 		w.run(t)
 		synctest.Wait()
 		w.took()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if got := w.took(); len(got) > 0 {
 			t.Errorf("written: %q", got)
@@ -67,12 +67,12 @@ func TestAVerdictThatExpiresIsTakenAwayThen(t *testing.T) {
 		w := newWorld()
 		w.is("a", api.Trusted, 12*time.Second+500*time.Millisecond) // between two full reconciles
 		w.run(t)
-		time.Sleep(12*time.Second + 400*time.Millisecond)
+		pass(12*time.Second + 400*time.Millisecond)
 		synctest.Wait()
 		if got := w.shows("a"); got != inPool {
 			t.Errorf("before its end a shows %q", got)
 		}
-		time.Sleep(101 * time.Millisecond)
+		pass(101 * time.Millisecond)
 		synctest.Wait()
 		if got := w.shows("a"); got != "" {
 			t.Errorf("after its end a shows %q", got)
@@ -107,13 +107,13 @@ func TestWithoutAnAnswerForMaxAgeNobodyIsTrusted(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
 				w.run(t)
-				time.Sleep(31 * time.Second) // the last answer is of the second 30
+				pass(31 * time.Second) // the last answer is of the second 30
 				synctest.Wait()
 				if w.shows("a") != inPool || w.shows("b") != inPool {
 					t.Fatal("the trusted hosts are not marked")
 				}
 				break_(w)
-				time.Sleep(59*time.Second + time.Millisecond)
+				pass(59*time.Second + time.Millisecond)
 				synctest.Wait()
 				if w.shows("a") != "" || w.shows("b") != "" {
 					t.Errorf("at the second 90 hosts are marked: a %q, b %q", w.shows("a"), w.shows("b"))
@@ -136,9 +136,9 @@ func TestAShortOutageOfTheServerTakesNothingAway(t *testing.T) {
 		synctest.Wait()
 		w.took()
 		w.oracle.do(func() { w.err = errors.New("restarting") })
-		time.Sleep(54 * time.Second)
+		pass(54 * time.Second)
 		w.oracle.do(func() { w.err = nil })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if got := w.took(); len(got) > 0 {
 			t.Errorf("written: %q", got)
@@ -153,12 +153,12 @@ func TestAPublisherThatBeginsWithoutAServerLeavesMarksForMoments(t *testing.T) {
 		w.set("a", inPool)
 		w.err = errors.New("restarting")
 		w.run(t)
-		time.Sleep(4 * time.Second)
+		pass(4 * time.Second)
 		synctest.Wait()
 		if got := w.shows("a"); got != inPool {
 			t.Errorf("after 4 s a shows %q", got)
 		}
-		time.Sleep(time.Second + time.Millisecond)
+		pass(time.Second + time.Millisecond)
 		synctest.Wait()
 		if got := w.shows("a"); got != "" {
 			t.Errorf("after 5 s a shows %q", got)
@@ -171,7 +171,7 @@ func TestAChangeIsPublishedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.run(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		w.took()
 		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
@@ -191,7 +191,7 @@ func TestAnEventTakesTrustAwayThoughTheServerCanNotBeAskedAndGivesNone(t *testin
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.run(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		w.oracle.do(func() { w.err = errors.New("busy") })
 		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
@@ -208,9 +208,9 @@ func TestANodeThatTheSinkDidNotHaveIsFoundAtItsFirstEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.run(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
-		w.memory.set("e")
+		w.set("e")
 		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("e", api.Trusted, time.Hour)}
 		synctest.Wait()
 		if got := w.shows("e"); got != inPool {
@@ -231,7 +231,7 @@ func TestTheEndOfAStreamIsNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.run(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		w.events <- api.Event{Kind: api.EventReady, Generation: 7} // whoever hears this may have missed something: all is looked at
 		synctest.Wait()
@@ -258,7 +258,7 @@ func TestOneBadHostDoesNotStopTheRest(t *testing.T) {
 			return nil
 		}
 		p := w.run(t)
-		time.Sleep(2*time.Minute + time.Second)
+		pass(2*time.Minute + time.Second)
 		synctest.Wait()
 		if got := w.shows("b"); got != inPool {
 			t.Errorf("b shows %q", got)
@@ -273,7 +273,7 @@ func TestOneBadHostDoesNotStopTheRest(t *testing.T) {
 			t.Errorf("a mark was tried to set %d times in 2 minutes", tries["a"])
 		}
 		w.memory.do(func() { w.fail = nil })
-		time.Sleep(time.Minute + 5*time.Second)
+		pass(time.Minute + 5*time.Second)
 		synctest.Wait()
 		if w.shows("a") != inPool || w.shows("c") != "" || p.Ready() != nil {
 			t.Errorf("a shows %q, c %q, ready: %v", w.shows("a"), w.shows("c"), p.Ready())
@@ -320,7 +320,7 @@ func TestASinkThatHangsKeepsNobodyTrustedForLonger(t *testing.T) {
 			return nil
 		}
 		w.run(t)
-		time.Sleep(7*time.Second + time.Millisecond)
+		pass(7*time.Second + time.Millisecond)
 		synctest.Wait()
 		if got := w.shows("a"); got != "" {
 			t.Errorf("after its end a shows %q", got)
@@ -359,16 +359,16 @@ func TestALoopThatHangsIsToldToTheWatchdog(t *testing.T) {
 			return nil
 		}
 		p := w.run(t)
-		time.Sleep(59 * time.Second)
+		pass(59 * time.Second)
 		if err := p.Hung(); err != nil {
 			t.Errorf("too early: %v", err)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if p.Hung() == nil {
 			t.Error("nobody is told")
 		}
 		close(release)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if err := p.Hung(); err != nil {
 			t.Errorf("after it went on: %v", err)
 		}
@@ -401,9 +401,9 @@ func TestNewsOfAHostThatTheSinkDroppedWhileTheServerIsSilentIsNoNews(t *testing.
 		w := newWorld()
 		w.run(t)
 		synctest.Wait()
-		w.memory.do(func() { delete(w.memory.states, "a") })
+		w.memory.do(func() { delete(w.states, "a") })
 		w.oracle.do(func() { w.err = errors.New("busy") })
-		time.Sleep(6 * time.Second)
+		pass(6 * time.Second)
 		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
 		synctest.Wait()
 		if got := w.shows("b"); got != inPool {

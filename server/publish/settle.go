@@ -132,7 +132,7 @@ func (p *Publisher) failed(c *change, log *slog.Logger) {
 	h.unsure = true
 	h.fails++
 	h.retry = p.clock().mono + min(p.config.Interval<<min(h.fails-1, 8), maxPause)
-	if bits.OnesCount(uint(h.fails)) == 1 { //nolint:gosec // it is more than 0
+	if bits.OnesCount(uint(h.fails)) == 1 {
 		log.Warn("a host could not be written", "failures", h.fails, "error", c.err)
 	}
 }
