@@ -61,16 +61,23 @@ type asker struct {
 	out *bufio.Scanner
 }
 
-// startAsker starts one, with that nova.conf.
+// startAsker starts one, with that nova.conf and TrustedPoolFilter.
 func startAsker(t *testing.T, config string) *asker {
+	t.Helper()
+
+	return startAskerOf(t, config, []string{"PYTHONPATH=" + filterDir}, "filter_ask.py")
+}
+
+// startAskerOf starts one by a script, with its arguments and what is added to its environment.
+func startAskerOf(t *testing.T, config string, env []string, script ...string) *asker {
 	t.Helper()
 
 	path := t.TempDir() + "/nova.conf"
 	write(t, path, config)
 
 	var said output
-	cmd := exec.Command(python, "-W", "ignore", "filter_ask.py", "--config-file", path)
-	cmd.Env, cmd.Stderr = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+filterDir), &said
+	cmd := exec.Command(python, slices.Concat([]string{"-W", "ignore"}, script, []string{"--config-file", path})...)
+	cmd.Env, cmd.Stderr = slices.Concat(os.Environ(), []string{"PYTHONDONTWRITEBYTECODE=1"}, env), &said
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -94,17 +101,29 @@ func startAsker(t *testing.T, config string) *asker {
 	return &asker{in: in, out: bufio.NewScanner(out)}
 }
 
+// left is what a filter left of three hosts, after how many requests to the server (TrustedPoolFilter does not count them) and seconds.
+type left struct {
+	Passed  []string
+	Posts   int
+	Seconds float64
+}
+
 // passed returns which of the three hosts the filter leaves for a flavor, and how long it took.
 func (a *asker) passed(t *testing.T, flavor map[string]string) ([]string, time.Duration) {
+	t.Helper()
+	l := a.ask(t, flavor)
+
+	return l.Passed, time.Duration(l.Seconds * float64(time.Second))
+}
+
+// ask asks about three hosts for a flavor.
+func (a *asker) ask(t *testing.T, flavor map[string]string) left {
 	t.Helper()
 
 	if err := json.NewEncoder(a.in).Encode(map[string]any{"extra_specs": flavor, "nodes": []string{host1, host2, host3}}); err != nil {
 		t.Fatal(err)
 	}
-	var answer struct {
-		Passed  []string
-		Seconds float64
-	}
+	var answer left
 	if !a.out.Scan() {
 		t.Fatal("the filter does not answer: run .ci/packages openstack if a module is missing below")
 	}
@@ -112,7 +131,7 @@ func (a *asker) passed(t *testing.T, flavor map[string]string) ([]string, time.D
 		t.Fatal(err)
 	}
 
-	return answer.Passed, time.Duration(answer.Seconds * float64(time.Second))
+	return answer
 }
 
 // are fails unless the filter leaves these hosts for a flavor, in time: a query has two seconds.
