@@ -20,14 +20,22 @@ import (
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/store"
 	"github.com/trustpool/trustpool/server/internal/trust"
+	"github.com/trustpool/trustpool/server/pgtest"
 	"github.com/trustpool/trustpool/verifier"
 )
 
 var queryNodes = flag.Int("query-nodes", 100_000, "how many nodes BenchmarkQueries puts into the database")
 
 // BenchmarkQueries asks the whole server over TLS, on connections that are kept, with 100,000 nodes in its database: one caller after the other, then eight at a time.
-func BenchmarkQueries(b *testing.B) {
-	database := filepath.Join(b.TempDir(), "trustpool.db")
+func BenchmarkQueries(b *testing.B) { queriesOn(b, filepath.Join(b.TempDir(), "trustpool.db")) }
+
+// BenchmarkQueriesPostgres is the same with the database in PostgreSQL, over a unix socket.
+func BenchmarkQueriesPostgres(b *testing.B) {
+	cluster := pgtest.Start(b)
+	queriesOn(b, cluster.Database(b))
+}
+
+func queriesOn(b *testing.B, database string) {
 	names := fill(b, database, *queryNodes)
 	s := &site{fleet: nodetest.NewFleet()}
 	s.challenger = &exchangeable{now: s.fleet}
@@ -70,20 +78,18 @@ func fill(b *testing.B, database string, count int) []string {
 	if _, err := nodetest.NewCloud(b.Context(), s, now); err != nil {
 		b.Fatal(err)
 	}
-	soft, err := nodetest.NewSoft("template.example", "xen")
-	if err != nil {
-		b.Fatal(err)
-	}
 	names := make([]string, count)
 	for i := range names {
 		names[i] = fmt.Sprintf("node%06d.example", i)
 	}
-	for chunk := range slices.Chunk(names, 5000) {
+	for chunk := range slices.Chunk(names, 2000) {
 		var nodes []trust.Node
 		for _, name := range chunk {
-			record := *soft.Record() // one key for all: it is not what is measured
-			record.Name, record.Address = name, name+":9443"
-			nodes = append(nodes, trust.Node{Name: name, Address: record.Address, Pool: "pool", Binding: verifier.BindingInventory, Record: &record})
+			soft, err := nodetest.NewSoft(name, "xen") // a TPM is in one machine
+			if err != nil {
+				b.Fatal(err)
+			}
+			nodes = append(nodes, trust.Node{Name: name, Address: name + ":9443", Pool: "pool", Binding: verifier.BindingInventory, Record: soft.Record()})
 		}
 		added, err := s.AddNodes(b.Context(), store.Act{By: "bench", At: now}, nodes)
 		if err != nil {

@@ -10,12 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/store"
@@ -23,19 +23,28 @@ import (
 	"github.com/trustpool/trustpool/verifier"
 )
 
-// centre is a store, and a schedule that runs on it.
+// centre is a store, and the schedules that run on it.
 type centre struct {
 	store    *store.Store
-	schedule *challenge.Schedule
-	stop     func() error
+	database string
 }
 
 func act() store.Act { return store.Act{By: "bench", At: time.Now()} }
 
 // newCentre makes an empty one with a pool.
-func newCentre(b *testing.B, pool trust.Pool) *centre {
+func newCentre(b *testing.B, pool trust.Pool, database string) *centre {
 	b.Helper()
-	s, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "trustpool.db"))
+	s := open(b, database)
+	pool.Requires = []trust.Requirement{{Part: trust.Hypervisor, Match: trust.AnyOf}}
+	if _, err := s.PutPool(b.Context(), act(), pool, 0); err != nil {
+		b.Fatal(err)
+	}
+	return &centre{s, database}
+}
+
+func open(b *testing.B, database string) *store.Store {
+	b.Helper()
+	s, err := store.Open(b.Context(), database)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -44,11 +53,13 @@ func newCentre(b *testing.B, pool trust.Pool) *centre {
 			b.Error(err)
 		}
 	})
-	pool.Requires = []trust.Requirement{{Part: trust.Hypervisor, Match: trust.AnyOf}}
-	if _, err := s.PutPool(b.Context(), act(), pool, 0); err != nil {
-		b.Fatal(err)
-	}
-	return &centre{store: s}
+	return s
+}
+
+// file is that of a SQLite database.
+func file(b *testing.B) string {
+	b.Helper()
+	return filepath.Join(b.TempDir(), "trustpool.db")
 }
 
 // approve puts a set in force.
@@ -63,24 +74,28 @@ func (c *centre) approve(b *testing.B, pool string, known verifier.KnownGood) {
 	}
 }
 
-// run sets the schedule going. The caller stops it.
-func (c *centre) run(b *testing.B, config challenge.Config, challenger challenge.Challenger, enroll challenge.Enroller) {
+// run sets so many schedules going, each of which has a store of its own as a replica has. They end with the benchmark.
+func (c *centre) run(b *testing.B, replicas int, config challenge.Config, challenger challenge.Challenger, enroll challenge.Enroller) {
 	b.Helper()
-	c.schedule = challenge.New(config, challenge.Deps{
-		Store: c.store, Challenger: challenger, Enroll: enroll, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.schedule.Run(ctx) }()
-	c.stop = sync.OnceValue(func() error {
-		cancel()
-		return <-done
-	})
-	b.Cleanup(func() {
-		if err := c.stop(); err != nil {
-			b.Error(err)
+	for i := range replicas {
+		s := c.store
+		if i > 0 {
+			s = open(b, c.database)
 		}
-	})
+		schedule := challenge.New(config, challenge.Deps{
+			Store: s, Challenger: challenger, Enroll: enroll, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		})
+		ctx, cancel := context.WithCancel(b.Context())
+		var running errgroup.Group
+		running.Go(func() error { return s.Follow(ctx) })
+		running.Go(func() error { return schedule.Run(ctx) })
+		b.Cleanup(func() {
+			cancel()
+			if err := running.Wait(); err != nil {
+				b.Error(err)
+			}
+		})
+	}
 }
 
 // trusted counts the nodes that are trusted now.

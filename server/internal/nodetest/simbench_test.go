@@ -40,7 +40,7 @@ func BenchmarkSimulatedNodes(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := newCentre(b, trust.Pool{Name: "sim", AllowSimulatedNodes: true})
+	c := newCentre(b, trust.Pool{Name: "sim", AllowSimulatedNodes: true}, file(b))
 	agents := challenge.NewAgents(func() (*tls.Config, error) { return clientTLS(dir) }, nil, slog.New(slog.DiscardHandler))
 	b.Cleanup(func() { _ = agents.Close() })
 	enroll := agents.Enroll(func() (challenge.Roots, error) { return challenge.Roots{}, nil })
@@ -51,7 +51,7 @@ func BenchmarkSimulatedNodes(b *testing.B) {
 	before := resident(b)
 
 	config := challenge.Config{Interval: simInterval, Validity: 2 * simInterval, Timeout: 10 * time.Second, Concurrency: 64}
-	c.run(b, config, agents, enroll)
+	c.run(b, 1, config, agents, enroll)
 	took := c.until(b, len(nodes), 2*time.Minute)
 	names := make([]string, len(nodes))
 	for i := range nodes {

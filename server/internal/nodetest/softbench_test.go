@@ -9,6 +9,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
+	"github.com/trustpool/trustpool/server/pgtest"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/client"
 )
@@ -23,9 +24,9 @@ const (
 )
 
 // softSite makes nodes with keys in software, all of which booted the same, and enrols them by hand.
-func softSite(b *testing.B, count int) (*centre, *nodetest.Fleet, []string) {
+func softSite(b *testing.B, count int, database string) (*centre, *nodetest.Fleet, []string) {
 	b.Helper()
-	c := newCentre(b, trust.Pool{Name: "pool"})
+	c := newCentre(b, trust.Pool{Name: "pool"}, database)
 	var (
 		soft  []*nodetest.Soft
 		nodes []trust.Node
@@ -52,14 +53,19 @@ func softSite(b *testing.B, count int) (*centre, *nodetest.Fleet, []string) {
 
 // BenchmarkSoftNodes has 10,000 nodes challenged. First all are due at once, which tells how fast the server is; then it has to keep them fresh, once a minute, with verdicts that hold for a
 // minute and a half. A key in software signs each quote, in this process: its part of the time is measured first and taken off.
-func BenchmarkSoftNodes(b *testing.B) {
-	c, fleet, names := softSite(b, *softNodes)
+func BenchmarkSoftNodes(b *testing.B) { softNodesOn(b, file(b), 1) }
+
+// BenchmarkSoftNodesPostgres is the same with two replicas that share a PostgreSQL database, which syncs what is committed.
+func BenchmarkSoftNodesPostgres(b *testing.B) { softNodesOn(b, pgtest.Start(b).Database(b), 2) }
+
+func softNodesOn(b *testing.B, database string, replicas int) {
+	c, fleet, names := softSite(b, *softNodes, database)
 	signing := signingTime(b, fleet, names[0])
 	before := resident(b)
 
 	used := cpu(b)
 	config := challenge.Config{Interval: softInterval, Validity: softValidity, Timeout: 10 * time.Second, Concurrency: 64}
-	c.run(b, config, fleet, nil)
+	c.run(b, replicas, config, fleet, nil)
 	took := c.until(b, *softNodes, 5*time.Minute)
 	used = cpu(b) - used - time.Duration(*softNodes)*signing
 

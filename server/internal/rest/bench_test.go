@@ -53,18 +53,16 @@ func BenchmarkQuery(b *testing.B) {
 // crowd adds the nodes, enrolled and with verdicts, a thousand in one transaction.
 func (s *site) crowd(b *testing.B) {
 	b.Helper()
-	soft, err := nodetest.NewSoft("node", "xen")
-	if err != nil {
-		b.Fatal(err)
-	}
 	now := time.Now()
 	for from := 0; from < benchNodes; from += 1000 {
 		nodes := make([]trust.Node, 1000)
 		for i := range nodes {
 			name := fmt.Sprintf("node%d.example", from+i)
-			record := *soft.Record()
-			record.Name = name
-			nodes[i] = trust.Node{Name: name, Aliases: []string{fmt.Sprintf("n%d", from+i)}, Address: name + ":9443", Pool: "pool", Binding: verifier.BindingInventory, Record: &record}
+			soft, err := nodetest.NewSoft(name, "xen") // a TPM is in one machine
+			if err != nil {
+				b.Fatal(err)
+			}
+			nodes[i] = trust.Node{Name: name, Aliases: []string{fmt.Sprintf("n%d", from+i)}, Address: name + ":9443", Pool: "pool", Binding: verifier.BindingInventory, Record: soft.Record()}
 		}
 		added, err := s.Store.AddNodes(b.Context(), store.Act{By: "bench", At: now}, nodes)
 		if err != nil {
