@@ -73,11 +73,13 @@ func TestNeverTrustedEndToEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			s := newSite(t, lasting())
-			s.wantTrusted(t, "node1.example", "node1")
-			test.spoil(t, s)
-			s.attest(t, "node1.example")
-			s.wantNot(t, test.want, "node1.example", "node1")
+			onBoth(t, func(t *testing.T, database string) {
+				s := newSiteOn(t, database, lasting())
+				s.wantTrusted(t, "node1.example", "node1")
+				test.spoil(t, s)
+				s.attest(t, "node1.example")
+				s.wantNot(t, test.want, "node1.example", "node1")
+			})
 		})
 	}
 }
@@ -85,15 +87,17 @@ func TestNeverTrustedEndToEnd(t *testing.T) {
 func TestAVerdictThatIsNotRenewedEndsEndToEnd(t *testing.T) {
 	t.Parallel()
 
-	s := newSite(t, func(n *server.NodesConfig) {
-		n.Interval, n.Timeout, n.Validity = time.Second, time.Second, 2100*time.Millisecond
+	onBoth(t, func(t *testing.T, database string) {
+		s := newSiteOn(t, database, func(n *server.NodesConfig) {
+			n.Interval, n.Timeout, n.Validity = time.Second, time.Second, 2100*time.Millisecond
+		})
+		s.until(t, "trusted", func() bool { return s.host(t, "node1").Trust == api.Trusted })
+		s.fleet.Fail("node1.example", errors.New("no route to host"))
+		s.until(t, "unknown", func() bool { return s.host(t, "node1").Trust == api.Unknown })
+		// It is stale at once, and why is noted within a second.
+		s.until(t, "unreachable", func() bool { return s.host(t, "node1").Reason == string(trust.Unreachable) })
+		s.wantNot(t, trust.Unreachable, "node1.example", "node1")
 	})
-	s.until(t, "trusted", func() bool { return s.host(t, "node1").Trust == api.Trusted })
-	s.fleet.Fail("node1.example", errors.New("no route to host"))
-	s.until(t, "unknown", func() bool { return s.host(t, "node1").Trust == api.Unknown })
-	// It is stale at once, and why is noted within a second.
-	s.until(t, "unreachable", func() bool { return s.host(t, "node1").Reason == string(trust.Unreachable) })
-	s.wantNot(t, trust.Unreachable, "node1.example", "node1")
 }
 
 func TestANodeIsTrustedUnderTheNameOfItsEnrolmentOnly(t *testing.T) {

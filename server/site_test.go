@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
+	"github.com/trustpool/trustpool/server/pgtest"
 	"github.com/trustpool/trustpool/tpmsim/pki"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -40,6 +42,8 @@ type site struct {
 	known      verifier.KnownGood
 	set        api.Set
 }
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // exchangeable is a challenge.Challenger that tests exchange while the server runs.
 type exchangeable struct {
@@ -68,6 +72,25 @@ func lasting() func(*server.NodesConfig) {
 
 func newSite(t *testing.T, nodes func(*server.NodesConfig)) *site {
 	t.Helper()
+	return newSiteOn(t, filepath.Join(t.TempDir(), "trustpool.db"), nodes)
+}
+
+// onBoth runs a test with a SQLite database and with one of PostgreSQL.
+func onBoth(t *testing.T, do func(t *testing.T, database string)) {
+	t.Helper()
+	for name, database := range map[string]func() string{
+		"sqlite":   func() string { return filepath.Join(t.TempDir(), "trustpool.db") },
+		"postgres": func() string { return pgtest.Database(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			do(t, database())
+		})
+	}
+}
+
+func newSiteOn(t *testing.T, database string, nodes func(*server.NodesConfig)) *site {
+	t.Helper()
 	soft, err := nodetest.NewSoft("node1.example", "xen")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +101,7 @@ func newSite(t *testing.T, nodes func(*server.NodesConfig)) *site {
 	}
 	s.known.AKs = nil
 	s.challenger = &exchangeable{now: s.fleet}
-	s.run(t, filepath.Join(t.TempDir(), "trustpool.db"), nodes)
+	s.run(t, database, nodes)
 	s.putPool(t, api.PoolSpec{Requires: []api.Requirement{{Part: "hypervisor", Match: "any_of"}}})
 	if s.set, err = s.put(t, "xen", s.known); err != nil {
 		t.Fatal(err)
