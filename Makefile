@@ -12,13 +12,15 @@ COMMANDS := trustpool-agent trustpool-server trustpool-sim trustpoolctl
 # The toolchain stamps the version of the commit into the binaries, wherever git answers: not in an unpacked archive, nor in somebody else's clone.
 STAMP    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 DURATION ?= 60s
+# Those of all pictures that the documentation shows.
+SCREENSHOTS := overview overview-dark node node-phone effect
 # Of make bench: full, about a quarter of an hour; short, a minute, good for the hard gates only.
 BENCH    ?= full
 
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures man package release package-test openstack-test vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test openstack-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +35,7 @@ demo: need-go ## Shows the main job on a simulated node, one trusted launch and 
 	@.ci/demo-server
 
 test: need-go ## Runs all the tests, with the race detector.
-	@$(PART) packages .ci/packages gcc swtpm tpm2-tools openssl promtool python3-jwt postgresql
+	@$(PART) packages .ci/packages gcc swtpm tpm2-tools openssl promtool chromium python3-jwt postgresql
 	@$(PART) test .ci/test
 
 endurance: need-go ## Quotes and enrols as often as a node does in weeks, and looks what it leaves in the TPM.
@@ -74,6 +76,12 @@ bench-server: need-go ## Measures the attestation server with 200 simulated node
 
 pictures: need-go ## Writes the figures of build/bench.json into docs/performance.md, and draws its pictures.
 	go run ./cmd/internal/bench -pictures docs/bench -page docs/performance.md
+
+screenshots: need-go ## Takes the pictures of docs/page.md in a real browser, of a real server.
+	@.ci/packages swtpm chromium
+	mkdir -p build/screenshots docs/screenshots
+	go test -count=1 -run TestThePageInABrowser ./cmd/trustpool-server -args -screenshots $(CURDIR)/build/screenshots
+	cp $(SCREENSHOTS:%=build/screenshots/%.png) docs/screenshots/
 
 man: need-go ## Writes the man pages and shell completions into build/man/.
 	@packaging/manuals build/man

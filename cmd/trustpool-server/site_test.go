@@ -26,8 +26,9 @@ type site struct {
 	ca      *pki.CA
 	address string
 	nodes   []*node
-	token   string
+	token   string // of the administrator
 	client  *api.Client
+	known   []byte // what the first node has booted
 	running *exec.Cmd
 	said    *transcript
 	env     []string
@@ -234,8 +235,8 @@ func (x *site) furnish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := x.nodes[0].learn(t, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x.roots(), Certificates: []tls.Certificate{pair}})
-	set, err := x.client.PutSet(ctx, "xen", api.SetSpec{Part: "hypervisor", Pools: []string{"pool"}, KnownGood: known}, 0)
+	x.known = x.nodes[0].learn(t, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x.roots(), Certificates: []tls.Certificate{pair}})
+	set, err := x.client.PutSet(ctx, "xen", api.SetSpec{Part: "hypervisor", Pools: []string{"pool"}, KnownGood: x.known}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -227,11 +227,11 @@ func advice(reason trust.Reason, node, pool string) []step {
 func alarmWords(kind string) string {
 	switch kind {
 	case store.AlarmNameTaken:
-		return "a name was claimed that belongs to another node"
+		return "A name was claimed that belongs to another node"
 	case store.AlarmKeyChanged:
-		return "a key signed that is not enrolled"
+		return "A key signed that is not enrolled"
 	case store.AlarmKeyShared:
-		return "two nodes have one TPM"
+		return "Two nodes have one TPM"
 	default:
 		return kind
 	}
