@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def make_pki(folder):
-    """Writes ca.pem, and server.pem and stranger.pem: certificates with keys, for this machine
-    and for another name."""
+    """Writes ca.pem, and certificates with keys: server.pem for this machine, address.pem for its
+    address only, stranger.pem for another name."""
     now = datetime.datetime.utcnow()
 
     def certificate(subject, issuer, public, signer, ca, names):
@@ -37,8 +37,10 @@ def make_pki(folder):
     with open(os.path.join(folder, 'ca.pem'), 'wb') as file:
         public = authority.public_key()
         file.write(certificate(name('ca'), name('ca'), public, authority, True, []))
-    own = [x509.DNSName('localhost'), x509.IPAddress(ipaddress.ip_address('127.0.0.1'))]
-    for file_name, names in (('server', own), ('stranger', [x509.DNSName('other.example')])):
+    address = x509.IPAddress(ipaddress.ip_address('127.0.0.1'))
+    for file_name, names in (('server', [x509.DNSName('localhost'), address]),
+                             ('address', [address]),
+                             ('stranger', [x509.DNSName('other.example')])):
         key = ec.generate_private_key(ec.SECP256R1())
         with open(os.path.join(folder, file_name + '.pem'), 'wb') as file:
             file.write(certificate(name('server'), name('ca'), key.public_key(), authority, False,

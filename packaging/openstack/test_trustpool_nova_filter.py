@@ -389,6 +389,10 @@ class TLS(Case):
 
     def test_a_certificate_for_another_name(self):
         self.untrusted(certificate='stranger.pem')
+        server = self.server(certificate='address.pem')
+        self.assertEqual(self.names, self.passing())
+        self.set(url=server.url.replace('127.0.0.1', 'localhost'))
+        self.refuses(says='certificate verify failed')
 
     def test_a_ca_that_is_not_the_configured_one(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ class TrustedPoolFilter(filters.BaseHostFilter):
             LOG.error('Trust is demanded, and no host passes. Look after flavor, [trustpool] in '
                       'nova.conf, and trustpool-server: %s: %s', type(e).__name__, e)
             return []
-        LOG.info('Faults, which trustpoolctl host NAME explains: %s', list(faults.items())[:50])
+        LOG.info('Faults, which trustpoolctl node show explains: %s', list(faults.items())[:50])
         return [host for host in hosts if not faults[host.nodename]]
 
 
