@@ -22,8 +22,10 @@ type Config struct {
 	Retention RetentionConfig `yaml:"retention"`
 	PollHosts PollHostsConfig `yaml:"pollhosts"`
 	Signing   SigningConfig   `yaml:"signing"`
-	Page      PageConfig      `yaml:"page"`
-	Admin     AdminConfig     `yaml:"admin"`
+	// Webhooks are told of changes of verdicts. Default: none.
+	Webhooks []WebhookConfig `yaml:"webhooks"`
+	Page     PageConfig      `yaml:"page"`
+	Admin    AdminConfig     `yaml:"admin"`
 }
 
 // ClientRule gives a role (reader, operator or admin) to the callers whose certificate has one of the names; of several rules, the highest role counts.
@@ -105,6 +107,25 @@ type SigningConfig struct {
 	Keys []string `yaml:"keys"`
 	// Lifetime is how long a signed verdict holds at most. It never holds longer than its verdict; no signed verdict can be taken back. Default: 1h.
 	Lifetime time.Duration `yaml:"lifetime"`
+}
+
+// WebhookConfig says who is told of changes of verdicts, by a POST each.
+type WebhookConfig struct {
+	// Name is that of the webhook, in the log and the metrics; how far it was told is kept under it. A new one is told of what happens from then on. It is needed.
+	Name string `yaml:"name"`
+	// URL is where the changes are sent, https://... No redirect is followed. It is needed.
+	URL string `yaml:"url"`
+	// AllowPlainHTTPToLoopback takes a URL of http:// if its host is a loopback address, for a receiver on this machine. Default: false.
+	AllowPlainHTTPToLoopback bool `yaml:"allow_plain_http_to_loopback"`
+	// Pools are those whose nodes' changes are sent. Default: all.
+	Pools []string `yaml:"pools"`
+	// SecretFile is a file (or credential:NAME) with the secret that signs deliveries: whsec_ and the base64 of 24 to 64 random bytes. Of several, one on a line, all sign. It is read at each delivery, and
+	// needed.
+	SecretFile string `yaml:"secret_file"`
+	// CA is a file (PEM, or credential:NAME) with the authorities that sign the receiver's certificate. It is read at each delivery. Default: those of the system.
+	CA string `yaml:"ca"`
+	// MaxAge is how old a change may be that is still sent: what could not be delivered until then is dropped. Default: 24h.
+	MaxAge time.Duration `yaml:"max_age"`
 }
 
 // PageConfig is for people with a browser.

@@ -53,25 +53,82 @@ func TestEachMistakeIsNamedByItsKey(t *testing.T) {
 			c.TLS.ClientCA = "/ca.pem"
 			c.Clients = []server.ClientRule{{SAN: []string{"dns:a.example"}}}
 		},
-		"nodes.certificate":      func(c *server.Config) { c.Nodes.Certificate = "" },
-		"nodes.key":              func(c *server.Config) { c.Nodes.Key = "" },
-		"nodes.ca":               func(c *server.Config) { c.Nodes.CA = "" },
-		"nodes.ek_roots[1]":      func(c *server.Config) { c.Nodes.EKRoots = []string{"/a.pem", "b.pem"} },
-		"nodes.ek_crls[0]":       func(c *server.Config) { c.Nodes.EKCRLs = []string{"a.crl"} },
-		"nodes.interval":         func(c *server.Config) { c.Nodes.Interval = time.Millisecond },
-		"nodes.validity":         func(c *server.Config) { c.Nodes.Validity = c.Nodes.Interval },
-		"nodes.timeout":          func(c *server.Config) { c.Nodes.Timeout = 0 },
-		"nodes.concurrency":      func(c *server.Config) { c.Nodes.Concurrency = 0 },
-		"retention.history":      func(c *server.Config) { c.Retention.History = -1 },
-		"retention.log_bytes":    func(c *server.Config) { c.Retention.LogBytes = -1 },
-		"pollhosts.filter_cache": func(c *server.Config) { c.PollHosts.FilterCache = -1 },
-		"admin.address":          func(c *server.Config) { c.Admin.Address = "nowhere" },
+		"nodes.certificate":       func(c *server.Config) { c.Nodes.Certificate = "" },
+		"nodes.key":               func(c *server.Config) { c.Nodes.Key = "" },
+		"nodes.ca":                func(c *server.Config) { c.Nodes.CA = "" },
+		"nodes.ek_roots[1]":       func(c *server.Config) { c.Nodes.EKRoots = []string{"/a.pem", "b.pem"} },
+		"nodes.ek_crls[0]":        func(c *server.Config) { c.Nodes.EKCRLs = []string{"a.crl"} },
+		"nodes.interval":          func(c *server.Config) { c.Nodes.Interval = time.Millisecond },
+		"nodes.validity":          func(c *server.Config) { c.Nodes.Validity = c.Nodes.Interval },
+		"nodes.timeout":           func(c *server.Config) { c.Nodes.Timeout = 0 },
+		"nodes.concurrency":       func(c *server.Config) { c.Nodes.Concurrency = 0 },
+		"retention.history":       func(c *server.Config) { c.Retention.History = -1 },
+		"retention.log_bytes":     func(c *server.Config) { c.Retention.LogBytes = -1 },
+		"pollhosts.filter_cache":  func(c *server.Config) { c.PollHosts.FilterCache = -1 },
+		"signing.issuer":          func(c *server.Config) { c.Signing.Issuer = "" },
+		"signing.keys[1]":         func(c *server.Config) { c.Signing.Keys = []string{"credential:a", "b.pem"} },
+		"signing.lifetime":        func(c *server.Config) { c.Signing.Lifetime = 0 },
+		"webhooks[0].name":        hook(func(h *server.WebhookConfig) { h.Name = "a b" }),
+		"webhooks[0].url":         hook(func(h *server.WebhookConfig) { h.URL = "ftp://a.example" }),
+		"webhooks[0].pools[0]":    hook(func(h *server.WebhookConfig) { h.Pools = []string{"a b"} }),
+		"webhooks[0].secret_file": hook(func(h *server.WebhookConfig) { h.SecretFile = "" }),
+		"webhooks[0].ca":          hook(func(h *server.WebhookConfig) { h.CA = "ca.pem" }),
+		"webhooks[0].max_age":     hook(func(h *server.WebhookConfig) { h.MaxAge = time.Second }),
+		"webhooks[1].name": func(c *server.Config) { // twice
+			c.Webhooks = []server.WebhookConfig{validHook(), validHook()}
+		},
+		"admin.address": func(c *server.Config) { c.Admin.Address = "nowhere" },
 	} {
 		config := validConfig()
 		change(&config)
 		err := config.Validate()
 		if err == nil || !strings.HasPrefix(err.Error(), key+": ") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v", key, err)
+		}
+	}
+}
+
+func validHook() server.WebhookConfig {
+	return server.WebhookConfig{Name: "pager", URL: "https://pager.example/hook", SecretFile: "credential:pager"}
+}
+
+// hook spoils the one webhook of a config.
+func hook(change func(*server.WebhookConfig)) func(*server.Config) {
+	return func(c *server.Config) {
+		h := validHook()
+		change(&h)
+		c.Webhooks = []server.WebhookConfig{h}
+	}
+}
+
+func TestAWebhookIsToldWithoutTLSOnlyOnThisMachineAndIfSaidSo(t *testing.T) {
+	t.Parallel()
+
+	for url, good := range map[string][2]bool{ // without and with allow_plain_http_to_loopback
+		"https://a.example":         {true, true},
+		"http://127.0.0.1:8080/a":   {false, true},
+		"http://[::1]/a":            {false, true},
+		"http://localhost/a":        {false, false}, // what a name means may change
+		"http://192.0.2.1/a":        {false, false},
+		"http://0.0.0.0/a":          {false, false},
+		"https://user:pw@a.example": {false, false},
+		"https:///a":                {false, false},
+		"https://a.example/#x":      {false, false},
+		"a.example/a":               {false, false},
+		"":                          {false, false},
+	} {
+		for i, allowed := range []bool{false, true} {
+			config := validConfig()
+			h := validHook()
+			h.URL, h.AllowPlainHTTPToLoopback = url, allowed
+			config.Webhooks = []server.WebhookConfig{h}
+			err := config.Validate()
+			if good[i] != (err == nil) {
+				t.Errorf("%s, %t: %v", url, allowed, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "pw") {
+				t.Errorf("a secret is told: %v", err)
+			}
 		}
 	}
 }

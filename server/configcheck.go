@@ -49,6 +49,7 @@ func (c Config) Validate() error {
 	}
 	checkDuration(&p, "pollhosts.filter_cache", c.PollHosts.FilterCache, 0, time.Hour)
 	c.Signing.validate(&p)
+	validateWebhooks(&p, c.Webhooks)
 	if c.Admin.Address != "" {
 		checkAddress(&p, "admin.address", c.Admin.Address)
 	}

@@ -13,6 +13,7 @@
 //	server/internal/challenge  The schedule: claims due nodes from the store, enrols or challenges them, has trust judge the answer, stores the outcome.
 //	server/internal/access     Who is calling: bearer tokens, client certificates, roles reader < operator < admin.
 //	server/internal/ear        Signs verdicts that can be handed on: EAT Attestation Results as JWTs, and the keys.
+//	server/internal/webhook    Tells others of changes of verdicts, each in order and at least once.
 //	server/internal/rest       /v1 over HTTP: package huma makes OpenAPI of its types. It calls store and knowngood, and has challenge hurry.
 //	server/internal/pollhosts  OpenAttestation's PollHosts, answered from the store.
 //	server                     Config, and Server, which puts these together and runs them.

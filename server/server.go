@@ -18,6 +18,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/ear"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/webhook"
 )
 
 // Deps are what the program around a Server gives to it.
@@ -54,6 +55,7 @@ type Server struct {
 	schedule *challenge.Schedule
 	ring     *ear.Ring
 	issuer   *ear.Issuer
+	webhooks *webhook.Hooks
 	handler  http.Handler
 	metrics  *metrics
 	pulse    pulse
@@ -80,6 +82,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	}
 	s.metrics = newMetrics(deps.Registerer, s.store, s.Ready)
 	s.newSchedule()
+	s.webhooks = s.newWebhooks()
 	if err := s.newIssuer(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -131,6 +134,10 @@ func (s *Server) Run(ctx context.Context, listeners Listeners) error {
 	})
 	group.Go(func() error {
 		s.pulse.run(ctx, s.store)
+		return nil
+	})
+	group.Go(func() error {
+		s.webhooks.Run(ctx)
 		return nil
 	})
 	group.Go(func() error {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trustpool/trustpool/server/internal/ear"
+	"github.com/trustpool/trustpool/server/internal/store"
 )
 
 // SigningKey tells of a key that signs verdicts, without its secret.
@@ -39,6 +41,10 @@ func (s *Server) openRing(failed func()) (*ear.Ring, error) {
 	if keys := s.config.Signing.Keys; len(keys) > 0 {
 		return ear.OpenFiles(keys, s.deps.ReadFile, s.deps.Logger, failed)
 	}
+	if store.IsURL(s.config.Database) { // a key of its own would be unknown to the other servers
+		s.deps.Logger.Warn("verdicts are not signed: servers that share a database need the same keys, and signing.keys names none")
+		return ear.Keyless(), nil
+	}
 	return ear.OpenFolder(s.config.signingFolder(), s.deps.Logger, failed)
 }
 
@@ -55,7 +61,7 @@ func CheckSigningKeys(config Config, read func(string) ([]byte, error)) error {
 
 // SigningKeys tells of the keys by which a server with that config signs, in the order in which they sign. read is as Deps.ReadFile.
 func SigningKeys(config Config, read func(string) ([]byte, error), now time.Time) ([]SigningKey, error) {
-	if len(config.Signing.Keys) > 0 {
+	if len(config.Signing.Keys) > 0 || store.IsURL(config.Database) {
 		return ear.FileKeys(config.Signing.Keys, orDisk(read), now)
 	}
 	return config.signingFolder().Keys(now)
@@ -64,6 +70,9 @@ func SigningKeys(config Config, read func(string) ([]byte, error), now time.Time
 // RotateSigningKey makes the next key of a server that makes its keys itself. A server may run: it publishes the key at once, and signs by it from the moment that is returned, so that verifiers know it by
 // then. Keys of which no signed verdict can be any more are removed.
 func RotateSigningKey(config Config, now time.Time) (SigningKey, error) {
+	if store.IsURL(config.Database) {
+		return SigningKey{}, errors.New("servers that share a database need the same keys: make one with openssl and name it in signing.keys of each")
+	}
 	return config.signingFolder().Rotate(now)
 }
 

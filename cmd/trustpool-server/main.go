@@ -104,7 +104,7 @@ func checkConfigCommand(configPath *string) *cobra.Command {
 				return hintConfig(*configPath, err)
 			}
 			_, err = loadFiles(config, slog.New(slog.DiscardHandler))
-			if err = errors.Join(config.CheckFiles(), server.CheckSigningKeys(config, daemon.ReadFile), err); err != nil {
+			if err = errors.Join(config.CheckFiles(), server.CheckSigningKeys(config, daemon.ReadFile), server.CheckWebhooks(config, daemon.ReadFile), err); err != nil {
 				return daemon.UsageError{Err: err}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", *configPath)

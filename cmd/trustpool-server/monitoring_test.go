@@ -82,7 +82,12 @@ func (x *site) withAdmin(t *testing.T) string {
 	t.Helper()
 
 	path, address := filepath.Join(x.dir, "server.yaml"), freeAddress(t)
-	text := strings.Replace(read(t, path), `admin: {address: ""}`, fmt.Sprintf("admin: {address: %q}", address), 1)
+	secret := filepath.Join(x.dir, "secret") // of a webhook that is never told: no node is in its pool
+	webhooks := fmt.Sprintf("webhooks: [{name: pager, url: 'https://pager.example', pools: [none], secret_file: %s}]\n", secret)
+	text := webhooks + strings.Replace(read(t, path), `admin: {address: ""}`, fmt.Sprintf("admin: {address: %q}", address), 1)
+	if err := os.WriteFile(secret, []byte("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

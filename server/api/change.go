@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Change is one change of a host's verdict.
 type Change struct {
 	// Node is the name of the node, Pool its pool now.
@@ -46,3 +48,13 @@ const (
 	EvidenceLastGood = "good"
 	EvidenceLastBad  = "bad"
 )
+
+// Delivery is what a webhook is sent: one change. docs/webhooks.md says how it is signed.
+type Delivery struct {
+	// Type is EventVerdict. Others may follow in later versions: leave them alone.
+	Type string `json:"type"`
+	// Timestamp is when the change was made.
+	Timestamp time.Time `json:"timestamp"`
+	// Data is what the stream of events tells of the change.
+	Data Change `json:"data"`
+}

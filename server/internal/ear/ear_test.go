@@ -251,6 +251,18 @@ func TestOnlyItsUserMayReadAKeyThatTheServerMade(t *testing.T) {
 	}
 }
 
+func TestAKeyIsPutNowhereButWhereItWasSaid(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"", "signing-keys", "postgres:/signing-keys"} {
+		if _, err := ear.OpenFolder(ear.Folder{Path: path, Lifetime: lifetime}, discard(), func() {}); err == nil {
+			t.Errorf("%q was taken", path)
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%q was made", path)
+		}
+	}
+}
+
 func TestWhatCanNotBeReadReplacesNoKey(t *testing.T) {
 	t.Parallel()
 	var failures int
@@ -341,6 +353,13 @@ func TestAFileThatIsNoKeyIsRefusedWithWhatToDo(t *testing.T) {
 		if err := ear.CheckFiles([]string{path}, read); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
+	}
+	keyless := newIssuer(t, ear.Keyless())
+	if _, err := keyless.Sign(trusted(time.Now(), time.Minute), nil, api.SignOptions{}, time.Now()); !errors.Is(err, ear.ErrNoKeys) {
+		t.Errorf("without a key: %v", err)
+	}
+	if set := keySet(t, keyless, time.Now()); len(set.Keys) != 0 {
+		t.Errorf("without a key there is %+v", set)
 	}
 	if _, err := ear.OpenFiles(nil, os.ReadFile, discard(), func() {}); err == nil {
 		t.Error("no key at all was taken")

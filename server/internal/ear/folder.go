@@ -36,6 +36,9 @@ type Folder struct {
 
 // Rotate makes a key that signs from Lead after now on, at once if it is the first, and removes those that no token can be of any more. It returns the new one.
 func (f Folder) Rotate(now time.Time) (KeyInfo, error) {
+	if !filepath.IsAbs(f.Path) {
+		return KeyInfo{}, fmt.Errorf("%q is no absolute path: keys are not put where nobody said", f.Path)
+	}
 	keys, err := f.load()
 	if errors.Is(err, fs.ErrNotExist) {
 		keys, err = nil, os.MkdirAll(f.Path, 0o700)

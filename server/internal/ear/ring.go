@@ -102,6 +102,14 @@ func OpenFiles(paths []string, read func(string) ([]byte, error), logger *slog.L
 	return open(&Ring{load: func() ([]*key, error) { return loadFiles(paths, read) }, logger: logger, failed: failed})
 }
 
+// ErrNoKeys says that the server has no key to sign by.
+var ErrNoKeys = errors.New("there is no key to sign verdicts by")
+
+// Keyless returns a Ring that signs nothing, for a server that was given no keys and can't make any that its fellows know.
+func Keyless() *Ring {
+	return &Ring{load: func() ([]*key, error) { return nil, nil }, logger: slog.New(slog.DiscardHandler), failed: func() {}}
+}
+
 // CheckFiles tells what is wrong with keys that a configuration names, without using them.
 func CheckFiles(paths []string, read func(string) ([]byte, error)) error {
 	_, err := loadFiles(paths, read)
@@ -215,7 +223,7 @@ func (r *Ring) sign(payload []byte, now time.Time) (string, error) {
 		}
 	})
 	if signer == nil {
-		return "", errors.New("signing a verdict: there is no key")
+		return "", fmt.Errorf("signing a verdict: %w", ErrNoKeys)
 	}
 	signed, err := signer.Sign(payload)
 	if err != nil {

@@ -138,7 +138,7 @@ func (s *stream) look(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for i := range changes {
-		c := changeOf(&changes[i])
+		c := ChangeOf(&changes[i])
 		if err := s.add(api.EventVerdict, c.Generation, c); err != nil {
 			return false, err
 		}

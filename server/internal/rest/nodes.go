@@ -121,7 +121,7 @@ func (r *router) history(ctx context.Context, in *struct {
 	}
 	answer := api.Changes{Changes: make([]api.Change, len(changes))}
 	for i := range changes {
-		answer.Changes[i] = changeOf(&changes[i])
+		answer.Changes[i] = ChangeOf(&changes[i])
 	}
 	if len(changes) == in.Limit {
 		answer.Next = changes[len(changes)-1].Verdict.Generation
@@ -129,7 +129,8 @@ func (r *router) history(ctx context.Context, in *struct {
 	return &Content[api.Changes]{Body: answer}, nil
 }
 
-func changeOf(c *store.Change) api.Change {
+// ChangeOf gives a change as events and histories do.
+func ChangeOf(c *store.Change) api.Change {
 	return api.Change{Node: c.Node, Pool: c.Pool, Verdict: verdictOf(&c.Verdict, c.EvidenceID), Rebooted: c.Rebooted}
 }
 

@@ -84,6 +84,9 @@ func (r *router) sign(ctx context.Context, names []string, o api.SignOptions) ([
 			return nil, err
 		}
 		token, err := r.config.Issuer.Sign(hostOf(&found[i]), judged, o, now)
+		if errors.Is(err, ear.ErrNoKeys) {
+			return nil, huma.NewError(http.StatusServiceUnavailable, "This server has no key to sign verdicts by: signing.keys of its configuration names none.")
+		}
 		if err != nil {
 			return nil, err
 		}
