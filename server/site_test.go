@@ -70,9 +70,9 @@ func lasting() func(*server.NodesConfig) {
 	return func(n *server.NodesConfig) { n.Interval, n.Validity = time.Hour, 3*time.Hour }
 }
 
-func newSite(t *testing.T, nodes func(*server.NodesConfig)) *site {
+func newSite(t *testing.T, nodes func(*server.NodesConfig), more ...func(*server.Config)) *site {
 	t.Helper()
-	return newSiteOn(t, filepath.Join(t.TempDir(), "trustpool.db"), nodes)
+	return newSiteOn(t, filepath.Join(t.TempDir(), "trustpool.db"), nodes, more...)
 }
 
 // onBoth runs a test with a SQLite database and with one of PostgreSQL.
@@ -89,7 +89,7 @@ func onBoth(t *testing.T, do func(t *testing.T, database string)) {
 	}
 }
 
-func newSiteOn(t *testing.T, database string, nodes func(*server.NodesConfig)) *site {
+func newSiteOn(t *testing.T, database string, nodes func(*server.NodesConfig), more ...func(*server.Config)) *site {
 	t.Helper()
 	soft, err := nodetest.NewSoft("node1.example", "xen")
 	if err != nil {
@@ -101,7 +101,7 @@ func newSiteOn(t *testing.T, database string, nodes func(*server.NodesConfig)) *
 	}
 	s.known.AKs = nil
 	s.challenger = &exchangeable{now: s.fleet}
-	s.run(t, database, nodes)
+	s.run(t, database, nodes, more...)
 	s.putPool(t, api.PoolSpec{Requires: []api.Requirement{{Part: "hypervisor", Match: "any_of"}}})
 	if s.set, err = s.put(t, "xen", s.known); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func newSiteOn(t *testing.T, database string, nodes func(*server.NodesConfig)) *
 }
 
 // run starts the server on a database and waits for nothing: a caller's connection waits for it.
-func (s *site) run(t testing.TB, database string, nodes func(*server.NodesConfig)) {
+func (s *site) run(t testing.TB, database string, nodes func(*server.NodesConfig), more ...func(*server.Config)) {
 	t.Helper()
 	ca, err := pki.New("test")
 	if err != nil {
@@ -129,6 +129,9 @@ func (s *site) run(t testing.TB, database string, nodes func(*server.NodesConfig
 	config.TLS.Certificate, config.TLS.Key = "/given/by/deps.pem", "/given/by/deps-key.pem"
 	config.Nodes.Certificate, config.Nodes.Key, config.Nodes.CA = "/not/used.pem", "/not/used-key.pem", "/not/used-ca.pem"
 	nodes(&config.Nodes)
+	for _, change := range more {
+		change(&config)
+	}
 	if s.token, err = server.AddToken(t.Context(), config.Database, "test", "admin", access.Admin, time.Time{}); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 
 // door is a Door in front of a handler that says who came through.
 type door struct {
+	*access.Door
 	store   *store.Store
 	handler http.Handler
 }
@@ -44,7 +45,7 @@ func newDoor(t *testing.T, config access.Config) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &door{store: s, handler: d.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return &door{Door: d, store: s, handler: d.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := access.From(r.Context())
 		fmt.Fprintf(w, "%s is %s", c.Name, c.Role)
 	}))}

@@ -114,7 +114,7 @@ type answer struct {
 }
 
 // text is the body without tags, on one line, as a person reads it.
-func (a *answer) text() string {
+func (a answer) text() string {
 	var out strings.Builder
 	inTag := false
 	for _, r := range a.body {
