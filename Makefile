@@ -20,10 +20,10 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test openstack-test vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test openstack-test kubernetes-test vm-test clean need-go
 
 help: ## Lists these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-go ## Builds the static binaries into build/.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$(STAMP) -ldflags '-s -w' -o build/ $(COMMANDS:%=./cmd/%)
@@ -98,6 +98,9 @@ package-test: need-go ## Builds the packages twice, checks them, and takes them 
 
 openstack-test: need-go ## Holds what the server says to OpenStack against a real Placement, Keystone and Nova; RUN=: only the tests of that name.
 	@$(PART) openstack .ci/openstack-test
+
+kubernetes-test: need-go ## Builds a kube-apiserver and kube-scheduler, a quarter of an hour the first time, and holds what the server says to Kubernetes against them; RUN=: only the tests of that name.
+	@$(PART) kubernetes .ci/kubernetes-test
 
 clean: ## Removes build/.
 	rm -rf build
