@@ -33,8 +33,12 @@ func request(t testing.TB, method, url string, header http.Header, body any) (in
 // ask is a request as administrator, outside a test's own time, that has to succeed.
 func ask(method, url string, answer any) error {
 	status, text, err := exchange(context.Background(), method, url, asAdmin, nil)
-	if err != nil || status >= http.StatusMultipleChoices {
-		return fmt.Errorf("%s %s: status %d: %s: %v", method, url, status, text, err)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, url, err)
+	}
+
+	if status >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s %s: status %d: %s", method, url, status, text)
 	}
 
 	if answer == nil {
