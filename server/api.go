@@ -43,7 +43,7 @@ func (s *Server) newHandler() (http.Handler, error) {
 		return nil, err
 	}
 	legacy := pollhosts.Handler(pollhosts.Config{Store: s.store, FilterCache: s.config.PollHosts.FilterCache, Logger: s.deps.Logger})
-	legacy = keeper.ProtectElse(s.metrics.countPollHosts(legacy), s.metrics.countPollHosts(pollhosts.Away(pollhosts.Config{FilterCache: s.config.PollHosts.FilterCache, Logger: s.deps.Logger})))
+	legacy = keeper.ProtectElse(s.metrics.countPollHosts(legacy), s.metrics.countPollHosts(pollhosts.Away(s.deps.Logger)))
 	handler, err := s.withPage(page.Config{Store: s.store, Door: keeper, Tools: tools, Logger: s.deps.Logger}, api)
 	if err != nil {
 		return nil, err

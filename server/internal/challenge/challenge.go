@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/trustpool/trustpool/server/internal/store"
 	"github.com/trustpool/trustpool/server/internal/trust"
@@ -84,6 +85,7 @@ type Schedule struct {
 	policy  policies
 	logs    *logCache
 	wake    chan struct{}
+	away    rate.Sometimes // complaints about a database that is away
 
 	mu    sync.Mutex
 	memos map[int64]memo // guarded by mu
@@ -100,7 +102,7 @@ type memo struct {
 func New(config Config, deps Deps) *Schedule {
 	return &Schedule{
 		config: config, deps: deps, metrics: newMetrics(deps.Registerer, deps.Store), policy: policies{store: deps.Store, validity: config.Validity},
-		logs: newLogCache(), wake: make(chan struct{}, 1), memos: make(map[int64]memo),
+		logs: newLogCache(), wake: make(chan struct{}, 1), away: rate.Sometimes{Interval: 10 * time.Second}, memos: make(map[int64]memo),
 	}
 }
 
@@ -170,8 +172,8 @@ func (s *Schedule) dispatch(ctx context.Context, answered chan<- store.Outcome) 
 	for ctx.Err() == nil {
 		free := acquire(ctx, slots)
 		nodes, err := s.deps.Store.Claim(ctx, time.Now(), free, s.config.Timeout+grace)
-		if err != nil && ctx.Err() == nil {
-			s.deps.Logger.Error("nodes can't be claimed: verdicts will expire", "error", err)
+		if err != nil {
+			s.complain(ctx, "nodes can't be claimed: verdicts will expire", err)
 		}
 		for range free - len(nodes) {
 			<-slots
@@ -279,15 +281,15 @@ func (s *Schedule) keepHouse(ctx context.Context) {
 		case <-expiry.C:
 			s.mindTheClock(ctx)
 			s.takeOver(ctx)
-			if n, err := s.deps.Store.ExpireVerdicts(ctx, time.Now(), 1000); err != nil && ctx.Err() == nil {
-				s.deps.Logger.Error("expired verdicts can't be noted; they are answered as unknown all the same", "error", err)
+			if n, err := s.deps.Store.ExpireVerdicts(ctx, time.Now(), 1000); err != nil {
+				s.complain(ctx, "expired verdicts can't be noted; they are answered as unknown all the same", err)
 			} else if n > 0 {
 				s.deps.Logger.Warn("verdicts expired", "nodes", n)
 			}
 		case <-prune.C:
 			pruned, err := s.deps.Store.Prune(ctx, s.config.Retention, time.Now())
-			if err != nil && ctx.Err() == nil {
-				s.deps.Logger.Error("what is past its time can't be removed", "error", err)
+			if err != nil {
+				s.complain(ctx, "what is past its time can't be removed", err)
 			} else if pruned.LogsOfEvidence > 0 {
 				s.deps.Logger.Warn("event logs exceeded their quota: evidence that names them can't be judged again", "logs", pruned.LogsOfEvidence)
 			}
@@ -295,13 +297,25 @@ func (s *Schedule) keepHouse(ctx context.Context) {
 	}
 }
 
+// complain logs what fails. A database that is away has all fail, several times a second: that is said once in ten seconds.
+func (s *Schedule) complain(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		s.away.Do(func() { s.deps.Logger.Error(what, "error", err) })
+		return
+	}
+	s.deps.Logger.Error(what, "error", err)
+}
+
 // takeOver has the nodes asked at once that another server had claimed which is gone.
 func (s *Schedule) takeOver(ctx context.Context) {
 	if !s.deps.Store.IsShared() {
 		return
 	}
-	if n, err := s.deps.Store.EndLeases(ctx, time.Now()); err != nil && ctx.Err() == nil {
-		s.deps.Logger.Error("the nodes of servers that are gone can't be taken over", "error", err)
+	if n, err := s.deps.Store.EndLeases(ctx, time.Now()); err != nil {
+		s.complain(ctx, "the nodes of servers that are gone can't be taken over", err)
 	} else if n > 0 {
 		s.deps.Logger.Warn("another server is gone: the nodes that it was asking are asked at once", "nodes", n)
 		s.Wake()
@@ -312,8 +326,8 @@ func (s *Schedule) takeOver(ctx context.Context) {
 func (s *Schedule) mindTheClock(ctx context.Context) {
 	now := time.Now()
 	farthest := max(s.config.Interval*11/10, s.config.Timeout+grace) + trust.ClockSkew
-	if n, err := s.deps.Store.Recall(ctx, now, now.Add(farthest)); err != nil && ctx.Err() == nil {
-		s.deps.Logger.Error("nodes that are due too late can't be asked at once", "error", err)
+	if n, err := s.deps.Store.Recall(ctx, now, now.Add(farthest)); err != nil {
+		s.complain(ctx, "nodes that are due too late can't be asked at once", err)
 	} else if n > 0 {
 		s.deps.Logger.Warn("the clock was set back: nodes are asked at once", "nodes", n)
 		s.Wake()

@@ -47,10 +47,7 @@ func Handler(config Config) http.Handler {
 }
 
 // Away answers while the database does not: all hosts are unknown, whoever asks.
-func Away(config Config) http.Handler {
-	config.Store = nil
-	return Handler(config)
-}
+func Away(logger *slog.Logger) http.Handler { return Handler(Config{Logger: logger}) }
 
 func (c *Config) answer(w http.ResponseWriter, r *http.Request, now time.Time) ([]byte, error) {
 	if r.Method != http.MethodPost {
@@ -76,7 +73,7 @@ func (c *Config) answer(w http.ResponseWriter, r *http.Request, now time.Time) (
 	found, err := c.lookup(r, names, now)
 	if err != nil {
 		c.Logger.Error("the database does not answer: PollHosts is told that all hosts are unknown", "path", r.URL.Path, "error", err)
-		return response(c.nobody(asked.hosts, now)), nil
+		return response(nobody(asked.hosts, now)), nil
 	}
 	entries := make([]entry, len(found))
 	for i, host := range found {
@@ -96,11 +93,11 @@ func (c *Config) lookup(r *http.Request, names []string, now time.Time) ([]store
 	return c.Store.Lookup(r.Context(), names, now)
 }
 
-// nobody are entries that say unknown, so old that the filter asks again at once.
-func (c *Config) nobody(hosts []askedHost, now time.Time) []entry {
+// nobody are entries that say unknown, as of now.
+func nobody(hosts []askedHost, now time.Time) []entry {
 	entries := make([]entry, len(hosts))
 	for i, host := range hosts {
-		entries[i] = entry{host.raw, trust.Unknown, now.Add(-c.FilterCache)}
+		entries[i] = entry{host.raw, trust.Unknown, now}
 	}
 	return entries
 }
