@@ -22,28 +22,34 @@ func (x *story) stopped(t *testing.T) {
 	path := "/servers/" + x.guest.ID + "/action"
 
 	x.owner().call(t, http.StatusAccepted, http.MethodPost, path, stop, nil)
-	x.nova.waitFor(t, x.guest.ID, "SHUTOFF")
+	x.waitFor(t, x.guest.ID, "SHUTOFF")
 	x.owner().call(t, http.StatusAccepted, http.MethodPost, path, start, nil)
-	x.nova.waitFor(t, x.guest.ID, "ACTIVE")
+	x.waitFor(t, x.guest.ID, "ACTIVE")
 	x.runs(t, x.guest)
 
 	x.owner().call(t, http.StatusAccepted, http.MethodPost, path, stop, nil)
-	x.nova.waitFor(t, x.guest.ID, "SHUTOFF")
+	x.waitFor(t, x.guest.ID, "SHUTOFF")
 	x.call(t, http.StatusAccepted, http.MethodPost, path, map[string]any{"lock": map[string]any{"locked_reason": "its host is not trusted"}}, nil)
 	x.owner().call(t, http.StatusConflict, http.MethodPost, path, start, nil)
 	x.owner().call(t, http.StatusForbidden, http.MethodPost, path, map[string]any{"unlock": nil}, nil)
 
 	x.call(t, http.StatusAccepted, http.MethodPost, path, map[string]any{"unlock": nil}, nil)
 	x.owner().call(t, http.StatusAccepted, http.MethodPost, path, start, nil)
-	x.nova.waitFor(t, x.guest.ID, "ACTIVE")
+	x.waitFor(t, x.guest.ID, "ACTIVE")
 
 	x.act(t, x.guest.ID, map[string]any{"rebuild": map[string]any{"imageRef": otherImage}})
 	x.runs(t, x.guest)
 }
 
-// migrated has a guest leave the only trusted host, which it can't, and then go to another one.
+// migrated has a guest leave the only trusted host, which it can't, and then go to another one. A shelved one comes back to a trusted host.
 func (x *story) migrated(t *testing.T) {
 	path := "/servers/" + x.guest.ID + "/action"
+
+	x.call(t, http.StatusAccepted, http.MethodPost, path, map[string]any{"shelve": nil}, nil)
+	x.waitFor(t, x.guest.ID, "SHELVED_OFFLOADED")
+	x.call(t, http.StatusAccepted, http.MethodPost, path, map[string]any{"unshelve": nil}, nil)
+	x.waitFor(t, x.guest.ID, "ACTIVE")
+	x.runs(t, x.guest)
 
 	x.call(t, http.StatusAccepted, http.MethodPost, path, map[string]any{"migrate": nil}, nil)
 	x.waitForFailure(t, x.guest.ID, "migrate")
@@ -53,12 +59,29 @@ func (x *story) migrated(t *testing.T) {
 	x.bear(t, host1, host2)
 	x.call(t, http.StatusAccepted, http.MethodPost, path, map[string]any{"migrate": nil}, nil)
 
-	if g := x.nova.waitFor(t, x.guest.ID, "VERIFY_RESIZE"); g.Host != host2 {
+	if g := x.waitFor(t, x.guest.ID, "VERIFY_RESIZE"); g.Host != host2 {
 		t.Errorf("it migrated to %s", g.Host)
 	}
 
 	x.call(t, http.StatusNoContent, http.MethodPost, path, map[string]any{"confirmResize": nil}, nil)
-	x.guest = x.nova.waitFor(t, x.guest.ID, "ACTIVE")
+	x.guest = x.waitFor(t, x.guest.ID, "ACTIVE")
+}
+
+// evacuated has a guest leave a host that has failed, while there is a trusted one, and one that is not.
+func (x *story) evacuated(t *testing.T) {
+	service := "/os-services/" + x.service(t, host2).ID
+
+	x.call(t, http.StatusOK, http.MethodPut, service, map[string]any{"forced_down": true}, nil)
+	x.call(t, http.StatusOK, http.MethodPost, "/servers/"+x.guest.ID+"/action", map[string]any{"evacuate": map[string]any{}}, nil)
+	eventually(t, guestLimit, func() bool {
+		now := x.nova.guest(t, x.guest.ID)
+
+		return now.Status == "ACTIVE" && now.Host == host1
+	}, func() string { return fmt.Sprintf("the guest on %s is %s", host2, x.nova.guest(t, x.guest.ID)) })
+
+	x.guest = x.settled(t, x.guest.ID)
+	x.restart(t, host2) // Nova wants it to forget the guest first
+	x.call(t, http.StatusOK, http.MethodPut, service, map[string]any{"forced_down": false}, nil)
 }
 
 // waitForFailure waits until Nova says that the last thing of that name that a guest was to do has failed.

@@ -41,6 +41,7 @@ func TestTrustedGuests(t *testing.T) {
 		{"a guest that is there starts and is rebuilt there, unless an administrator locked it", x.stopped},
 		{"a host that is trusted again gets them", x.trustedAgain},
 		{"they migrate to trusted hosts only", x.migrated},
+		{"and leave a host that has failed for trusted hosts only", x.evacuated},
 		{"an isolated aggregate keeps guests out that do not ask for trust", x.isolated},
 		{"a host that marks itself is found out", x.markedItself},
 		{"a publisher that is killed is not missed while there is another", x.publisherKilled},
