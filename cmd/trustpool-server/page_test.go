@@ -79,8 +79,12 @@ func TestThePageInABrowser(t *testing.T) {
 	b.reads(t, "Why it is refused", "PCR 17, event", "Expected", "Got", "tboot module 0", "What can be done", "checks passed")
 	b.accessible(t, "a refused node")
 	eval[bool](t, b, "window.sameDocument = true")
+	eval[bool](t, b, "document.querySelector('#checks summary').focus(), document.getElementById('checks').open = true")
 	x.nodes[2].reboot(t, tpmsim.NoLaunch)
 	b.reads(t, "It booted without a measured launch", "rebooted")
+	if !eval[bool](t, b, "document.getElementById('checks').open && document.activeElement.tagName === 'SUMMARY'") {
+		t.Error("what was open is shut, or the focus is lost")
+	}
 	x.nodes[2].reboot(t, tpmsim.OtherHypervisor)
 	b.reads(t, "It booted something that is not known good")
 	if !eval[bool](t, b, "window.sameDocument === true") {

@@ -57,7 +57,8 @@
       const same = fresh.getElementById(open.id);
       if (same) same.open = true;
     }
-    const at = active.closest("main") && (active.id ? "#" + CSS.escape(active.id) : active.getAttribute("href") ? `a[href="${CSS.escape(active.getAttribute("href"))}"]` : "");
+    const place = (e) => (e.id ? "#" + CSS.escape(e.id) : e.matches("summary") ? place(e.parentElement) + " > summary" : e.getAttribute("href") ? `a[href="${CSS.escape(e.getAttribute("href"))}"]` : "");
+    const at = active.closest("main") && place(active);
     const main = document.importNode(fresh.getElementById("main"), true);
     document.getElementById("main").replaceWith(main);
     document.querySelector("header nav").replaceWith(document.importNode(fresh.querySelector("header nav"), true));
