@@ -114,3 +114,20 @@ func withoutNova(t *testing.T, c *cloud, password string) {
 
 	s.write(t, "compute1")
 }
+
+// flavorAndAggregate runs the documented commands where Placement has the trait.
+func flavorAndAggregate(t *testing.T, c *cloud, _ string) {
+	shell(t, strings.Join([]string{
+		documented(t, "openstack --os-placement-api-version 1.6 trait show"),
+		documented(t, "openstack flavor create"),
+		documented(t, "openstack --os-placement-api-version 1.29 allocation candidate list"),
+		strings.ReplaceAll(documented(t, "openstack aggregate create"), "trusted compute1", "trusted c1"),
+	}, "\n"), c.adminEnv()...)
+
+	for _, path := range []string{"/flavors/detail", "/os-aggregates"} {
+		status, said := request(t, http.MethodGet, c.nova.URL+"/v2.1"+path, c.admin(t), nil)
+		if status != http.StatusOK || !strings.Contains(string(said), `"trait:CUSTOM_TRUSTED_POOL": "required"`) {
+			t.Errorf("%s: status %d, and none requires the trait: %s", path, status, said)
+		}
+	}
+}
