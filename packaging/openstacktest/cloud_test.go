@@ -59,7 +59,8 @@ project_domain_name = Default
 const computeConfig = `[DEFAULT]
 transport_url = fake://
 rpc_response_timeout = 1
-service_down_time = 1
+report_interval = 1
+service_down_time = 2
 state_path = %[1]s
 [database]
 connection = sqlite:///%[1]s/nova.db
