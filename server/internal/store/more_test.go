@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -267,120 +265,6 @@ func TestEachActIsInTheAdminLogAndTheLogCantBeAltered(t *testing.T) {
 			if _, _, err := altered.CheckAdminLog(t.Context()); err == nil {
 				t.Errorf("%s, and nobody notices", name)
 			}
-		}
-	})
-}
-
-func TestABackupIsADatabase(t *testing.T) {
-	t.Parallel()
-
-	b := engine{}.newBase(t) // of PostgreSQL, pg_dump makes one
-	b.attest(t, noon)
-	path := filepath.Join(t.TempDir(), "backup.db")
-	if err := b.Backup(t.Context(), path); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Backup(t.Context(), path); err == nil {
-		t.Error("a file that was there was overwritten")
-	}
-	restored := &base{Store: engine{}.open(t, path)}
-	wantVerdict(t, restored.verdict(t, "node1", noon), trust.Trusted, trust.OK)
-}
-
-func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
-	t.Parallel()
-
-	onBoth(t, func(t *testing.T, on engine) {
-		s, database := on.newStore(t)
-		alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, TRUE)")
-		if on.isPostgres { // an older replica works beside newer tables until they say that it can't
-			on.open(t, database)
-			alter(t, database, "UPDATE compatibility SET oldest = 999")
-			if _, err := s.PutPool(t.Context(), act(), trust.Pool{Name: "pool"}, 0); err == nil || !strings.Contains(err.Error(), "install the newer version") {
-				t.Errorf("an older replica writes: %v", err)
-			}
-			if err := s.Ready(t.Context()); err == nil {
-				t.Error("an older replica is ready")
-			}
-			if _, err := s.Pools(t.Context()); err == nil {
-				t.Error("an older replica reads")
-			}
-		}
-		if s, err := store.Open(t.Context(), database); err == nil {
-			t.Error("taken", s.Close())
-		}
-	})
-}
-
-func TestWhatIsPastItsTimeGoes(t *testing.T) {
-	t.Parallel()
-
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
-		for i := range 4 {
-			b.soft.Reboot(fmt.Sprint("hypervisor ", i%2))
-			b.attest(t, noon.Add(time.Duration(i)*time.Minute))
-		}
-		p, err := b.Prune(t.Context(), store.Retention{History: time.Hour}, noon.Add(62*time.Minute))
-		if err != nil || p.Changes != 2 {
-			t.Errorf("%+v, %v", p, err)
-		}
-		p, err = b.Prune(t.Context(), store.Retention{History: time.Minute}, noon.Add(24*time.Hour))
-		if err != nil || p.Changes != 1 {
-			t.Errorf("%+v, %v", p, err)
-		}
-		history, err := b.History(t.Context(), "node1", 0, 10)
-		if err != nil || len(history) != 1 {
-			t.Errorf("the last change is gone: %+v, %v", history, err)
-		}
-		logs, err := b.Logs(t.Context(), b.node.ID)
-		if err != nil || len(logs["txt"]) == 0 {
-			t.Errorf("the log of the last evidence is gone: %v, %v", logs, err)
-		}
-
-		p, err = b.Prune(t.Context(), store.Retention{LogBytes: 1}, noon)
-		if err != nil || p.LogsOfEvidence != 1 {
-			t.Errorf("%+v, %v", p, err)
-		}
-		if ev, err := b.LastEvidence(t.Context(), "node1", store.LastBad); err != nil || len(ev.Evidence.Logs) != 0 {
-			t.Errorf("%+v, %v", ev, err)
-		}
-	})
-}
-
-// TestTheLogOfGoodEvidenceIsTheLastToGo: also if it is older than what a node that lies has sent since.
-func TestTheLogOfGoodEvidenceIsTheLastToGo(t *testing.T) {
-	t.Parallel()
-
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
-		b.attest(t, noon)
-		b.soft.Reboot("another hypervisor")
-		b.attest(t, noon.Add(time.Minute))
-		good, err := b.LastEvidence(t.Context(), "node1", store.LastGood)
-		if err != nil || len(good.Evidence.Logs) != 1 {
-			t.Fatalf("%+v, %v", good, err)
-		}
-		p, err := b.Prune(t.Context(), store.Retention{LogBytes: int64(len(good.Evidence.Logs[0].Raw))}, noon.Add(2*time.Minute))
-		if err != nil || p.LogsOfEvidence != 1 {
-			t.Errorf("%+v, %v", p, err)
-		}
-		if good, err := b.LastEvidence(t.Context(), "node1", store.LastGood); err != nil || len(good.Evidence.Logs) != 1 {
-			t.Errorf("the log of the good evidence is gone: %v", err)
-		}
-	})
-}
-
-func TestALogIsStoredOnce(t *testing.T) {
-	t.Parallel()
-
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
-		b.attest(t, noon)
-		b.attest(t, noon.Add(time.Minute))
-		var n int
-		if err := raw(t, b.path).QueryRow("SELECT count(*) FROM logs").Scan(&n); err != nil || n != 1 {
-			t.Errorf("%d logs, %v", n, err)
 		}
 	})
 }
