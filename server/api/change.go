@@ -4,7 +4,7 @@ import "time"
 
 // Change is one change of a host's verdict.
 type Change struct {
-	// Node is the name of the node, Pool its pool now.
+	// Node is the name of the node, Pool the one that it was in when the verdict changed; for a move, that which it leaves.
 	Node string `json:"node"`
 	Pool string `json:"pool"`
 	// Verdict is as it became, whether it has expired since or not; its Generation numbers the change, its ChangedAt is when.

@@ -10,7 +10,7 @@ import (
 
 // Change is one change of a node's verdict.
 type Change struct {
-	// Node is the name of the node, Pool its pool now.
+	// Node is the name of the node, Pool the one that it was in when the verdict changed; for a move, that which it leaves. Of changes that an older server wrote it is the pool now.
 	Node string
 	Pool string
 	// Verdict is as it became; its Generation numbers the changes of all nodes, its ChangedAt is when.
@@ -21,7 +21,7 @@ type Change struct {
 	EvidenceID int64
 }
 
-const changeColumns = "nodes.name, nodes.pool, h.generation, h.at, h.level, h.reason, h.detail, h.quoted_at, h.expires_at, h.sets, h.ek_binding, h.booted, h.reset_count, h.restart_count, " +
+const changeColumns = "nodes.name, CASE WHEN h.pool = '' THEN nodes.pool ELSE h.pool END, h.generation, h.at, h.level, h.reason, h.detail, h.quoted_at, h.expires_at, h.sets, h.ek_binding, h.booted, h.reset_count, h.restart_count, " +
 	"h.rebooted, h.evidence_id"
 
 // Events returns up to limit changes of all nodes after that generation, in their order.

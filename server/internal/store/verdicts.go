@@ -75,8 +75,8 @@ func (t tx) setVerdict(node int64, v trust.Verdict, at time.Time, evidence int64
 	v.Generation, v.ChangedAt = old.Generation, old.ChangedAt
 	if old.Generation == 0 || !v.SameAs(&old) {
 		v.ChangedAt = at
-		err := t.row("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id) "+
-			"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING generation",
+		err := t.row("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id, pool) "+
+			"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, (SELECT nodes.pool FROM nodes WHERE nodes.id = $1)) RETURNING generation",
 			[]any{
 				node, millis(at), v.Level, v.Reason, v.Detail, millis(v.QuotedAt), millis(v.ExpiresAt), string(sets), v.EKBinding,
 				booted, boot.ResetCount, boot.RestartCount, rebooted, evidence,
@@ -113,8 +113,9 @@ func (t tx) endTrust(at time.Time, detail string, reason trust.Reason, where str
 		return err
 	}
 	n := len(args)
-	_, err := t.exec(fmt.Sprintf("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id) "+
-		"SELECT node_id, CAST($%d AS BIGINT), 0, CAST($%d AS TEXT), CAST($%d AS TEXT), quoted_at, expires_at, 'null', ek_binding, booted, reset_count, restart_count, FALSE, 0 FROM verdicts WHERE %s",
+	_, err := t.exec(fmt.Sprintf("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id, pool) "+
+		"SELECT node_id, CAST($%d AS BIGINT), 0, CAST($%d AS TEXT), CAST($%d AS TEXT), quoted_at, expires_at, 'null', ek_binding, booted, reset_count, restart_count, FALSE, 0, "+
+		"(SELECT nodes.pool FROM nodes WHERE nodes.id = verdicts.node_id) FROM verdicts WHERE %s",
 		n+1, n+2, n+3, where), append(args, millis(at), string(reason), detail)...)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ import (
 
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/rest"
+	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/trust"
 )
 
 func generations(t *testing.T, got []received) (all []int64) {
@@ -218,6 +220,38 @@ func TestAHookIsToldOfItsPoolsOnly(t *testing.T) {
 		if got.path != "/hook" {
 			t.Errorf("%s was told", got.path)
 		}
+	}
+}
+
+func TestTheHookOfThePoolThatANodeLeavesIsTold(t *testing.T) {
+	t.Parallel()
+	c, r := newCloud(t), newReceiver(t)
+	target := r.target("old")
+	target.Pools = []string{"pool"}
+	c.known(target)
+	c.change("a.example")
+	act := store.Act{By: "admin", At: time.Now()}
+	if _, err := c.Store.PutPool(t.Context(), act, trust.Pool{Name: "new"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.Store.Node(t.Context(), "a.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Store.UpdateNode(t.Context(), act, n.Name, n.Revision, func(n *trust.Node) { n.Pool = "new" }); err != nil {
+		t.Fatal(err)
+	}
+	c.run("one", target)
+	var said []string
+	for _, got := range r.wait(t, 2) {
+		var d api.Delivery
+		if err := json.Unmarshal(got.body, &d); err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, d.Data.Pool+" "+string(d.Data.Trust))
+	}
+	if want := []string{"pool trusted", "pool unknown"}; !slices.Equal(said, want) {
+		t.Errorf("told %q, not %q", said, want)
 	}
 }
 
