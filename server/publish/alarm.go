@@ -12,6 +12,8 @@ const (
 	alarmForeignMark = "foreign_mark"
 	// alarmClaimedTwice: the server takes two hosts of the sink for one node.
 	alarmClaimedTwice = "claimed_twice"
+	// alarmIdentityChanged: a name in the sink belongs to another host than before.
+	alarmIdentityChanged = "identity_changed"
 )
 
 // lookForForeign finds marks that hosts bear and should not, and that this publisher did not leave there. They go with the next write in any case; this only says so. The server has been asked after the

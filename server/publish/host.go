@@ -21,6 +21,8 @@ type host struct {
 	asked  instant
 	// rival is another host of the sink that the server takes for the same node.
 	rival string
+	// moved: the sink's name of it belonged to another host before.
+	moved bool
 
 	// marks are those that it should bear since.
 	marks []string
@@ -39,7 +41,7 @@ func (h *host) ends(maxAge time.Duration) time.Duration {
 // trust is what the host is taken for. Untrusted are only those of which the server has just said so; what nobody knows is Unknown.
 func (h *host) trust(now instant, maxAge time.Duration) api.Trust {
 	switch {
-	case h.answer == nil || h.rival != "":
+	case h.answer == nil || h.rival != "" || h.moved:
 		return api.Unknown
 	case h.answer.TrustedAt(now.wall) && h.answer.Node != "" && now.mono < h.ends(maxAge):
 		return api.Trusted
@@ -54,7 +56,9 @@ func (h *host) trust(now instant, maxAge time.Duration) api.Trust {
 func (h *host) reason(t api.Trust) string {
 	switch {
 	case h.rival != "":
-		return "claimed_twice"
+		return alarmClaimedTwice
+	case h.moved:
+		return alarmIdentityChanged
 	case h.answer == nil || h.answer.Trust != t:
 		return "no_answer" // or none that is fresh
 	default:
@@ -64,7 +68,7 @@ func (h *host) reason(t api.Trust) string {
 
 // want is what the sink should show of a host.
 func (c *Config) want(h *host, t api.Trust) State {
-	s := State{Bar: c.bar(t, h.shown), Reason: h.reason(t), Held: h.shown.Held}
+	s := State{Bar: c.bar(t, h.shown), Reason: h.reason(t), Held: h.shown.Held, ID: h.shown.ID}
 	if t != api.Trusted {
 		return s
 	}

@@ -58,7 +58,7 @@ func (m *memory) Write(ctx context.Context, host string, want publish.State) err
 	if _, there := m.states[host]; !there {
 		return publish.ErrNoHost
 	}
-	m.states[host] = publish.State{Marks: want.Marks, Bar: want.Bar, Held: m.states[host].Held}
+	m.states[host] = publish.State{Marks: want.Marks, Bar: want.Bar, Held: m.states[host].Held, ID: m.states[host].ID}
 	m.written = append(m.written, fmt.Sprintf("%s: %s", host, text(want)))
 	return nil
 }

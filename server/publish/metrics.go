@@ -67,7 +67,7 @@ func (m *Metrics) fill() {
 	for _, outcome := range []string{"ok", "sink_unreadable", "server_silent", "writes_failed"} {
 		m.reconciles.WithLabelValues(outcome)
 	}
-	for _, kind := range []string{alarmForeignMark, alarmClaimedTwice} {
+	for _, kind := range []string{alarmForeignMark, alarmClaimedTwice, alarmIdentityChanged} {
 		m.alarms.WithLabelValues(kind)
 	}
 }

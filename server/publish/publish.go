@@ -61,6 +61,7 @@ type Publisher struct {
 	// All below belong to the loop.
 	hosts     map[string]*host    // by the sink's names
 	nodes     map[string][]string // names in the sink by those of nodes
+	ids       map[string]string   // what the sink's names were first seen to belong to: State.ID
 	strangers map[string]bool     // nodes that the sink does not know
 	answered  bool                // the server has answered once
 	lastGood  time.Duration       // when the last good answer was asked for
@@ -81,7 +82,7 @@ func New(config Config, deps Deps) *Publisher {
 	return &Publisher{
 		config: config, Deps: deps, news: newNews(), running: make(chan struct{}),
 		clock: func() instant { return instant{wall: time.Now().Round(0), mono: time.Since(start)} },
-		hosts: make(map[string]*host), nodes: make(map[string][]string), strangers: make(map[string]bool), wrong: make(map[string]string),
+		hosts: make(map[string]*host), nodes: make(map[string][]string), ids: make(map[string]string), strangers: make(map[string]bool), wrong: make(map[string]string),
 		lastErr: errors.New("nothing was reconciled yet"),
 	}
 }

@@ -53,7 +53,11 @@ func (p *Publisher) read(ctx context.Context, limit time.Duration) error {
 	}
 	p.Metrics.is("sink", nil)
 	p.said("sink", nil)
-	maps.DeleteFunc(p.hosts, func(name string, _ *host) bool { _, there := states[name]; return !there })
+	for name := range p.hosts {
+		if _, there := states[name]; !there {
+			p.gone(name)
+		}
+	}
 	for name, state := range states {
 		h := p.hosts[name]
 		switch {
@@ -67,6 +71,7 @@ func (p *Publisher) read(ctx context.Context, limit time.Duration) error {
 			h.before, h.first = &before, false
 		}
 		h.shown, h.unsure = state, false
+		p.identify(name, h)
 	}
 	p.index()
 	return nil

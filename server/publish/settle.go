@@ -116,7 +116,7 @@ func (p *Publisher) written(ctx context.Context, c *change) {
 		log.Info("published", "marks", c.to.Marks, "bar", c.to.Bar.String())
 		c.host.shown, c.host.unsure, c.host.fails, c.host.before = c.to, false, 0, nil
 	case errors.Is(c.err, ErrNoHost):
-		delete(p.hosts, c.name)
+		p.gone(c.name)
 		p.index()
 	case ctx.Err() != nil:
 		return // told to stop

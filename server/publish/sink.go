@@ -33,6 +33,9 @@ type State struct {
 	Reason string
 	// Held: an operator keeps guests from the host himself. It is read only: such a host is neither barred nor freed.
 	Held bool
+	// ID is what the sink knows the host by besides its name, such as a provider's or a node's UUID; empty if it has no such thing. It is read only, and does not make two states differ. A name that
+	// gets another ID is another host's.
+	ID string
 }
 
 // Bar is what a host is kept from.

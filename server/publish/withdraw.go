@@ -41,7 +41,7 @@ func (p *Publisher) withdraw(ctx context.Context, bars bool) (Report, error) {
 	var takes []*change
 	for _, name := range slices.Sorted(maps.Keys(p.hosts)) {
 		h := p.hosts[name]
-		want := State{Bar: h.shown.Bar, Reason: "withdrawn", Held: h.shown.Held}
+		want := State{Bar: h.shown.Bar, Reason: "withdrawn", Held: h.shown.Held, ID: h.shown.ID}
 		if bars && !h.shown.Held {
 			want.Bar = NoBar
 		}
