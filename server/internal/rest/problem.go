@@ -17,8 +17,7 @@ import (
 
 // problem turns an error into what the caller sees. The store's own sentinels come with texts for callers; everything else is for the log.
 func (r *router) problem(ctx context.Context, route string, err error) error {
-	if status, ok := errors.AsType[huma.StatusError](err); ok {
-		_ = status // made here, for the caller
+	if _, isOurs := errors.AsType[huma.StatusError](err); isOurs { // made here, for the caller
 		return err
 	}
 	for _, known := range []struct {

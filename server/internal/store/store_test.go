@@ -321,6 +321,10 @@ func TestTrustEndsWithWhatItRestedOn(t *testing.T) {
 				if v := b.verdict(t, "node1", noon); v.Level == trust.Trusted {
 					t.Errorf("still trusted: %+v", v)
 				}
+				changes, err := b.Events(t.Context(), 0, 10)
+				if err != nil || len(changes) < 2 || changes[0].Pool != "pool" || changes[1].Pool != "pool" {
+					t.Errorf("the changes are not of the pool that the node was in: %+v, %v", changes, err)
+				}
 				b.record(t, late)
 				if v := b.verdict(t, "node1", noon.Add(time.Minute)); v.Level == trust.Trusted {
 					t.Errorf("trusted by a late outcome: %+v", v)

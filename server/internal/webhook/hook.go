@@ -78,15 +78,22 @@ func (h *Hook) Run(ctx context.Context) {
 	defer h.sender.close()
 	for {
 		changed := h.config.Store.Changed() // before looking, or what comes in between is missed
-		err := h.turn(ctx)
+		err := h.tellAll(ctx)
 		if ctx.Err() != nil {
 			h.giveUp(context.WithoutCancel(ctx))
 			return
 		}
 		pause := lookEvery
-		if err != nil {
+		switch {
+		case errors.Is(err, store.ErrConflict): // another server tells the hook
+			h.leased = time.Time{}
+			h.waitFor(time.Time{})
+			changed = nil // or the servers that don't tell it would ask for the claim, and so for the turn to write, at each change of anything
+		case err != nil:
 			changed = nil // a change is no reason not to wait
 			pause = h.fail(err)
+		default:
+			h.recovered()
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -98,20 +105,7 @@ func (h *Hook) Run(ctx context.Context) {
 	}
 }
 
-// turn tells what there is to tell.
-func (h *Hook) turn(ctx context.Context) error {
-	err := h.tellAll(ctx)
-	if errors.Is(err, store.ErrConflict) { // another server tells the hook
-		h.leased = time.Time{}
-		h.waitFor(time.Time{})
-		return nil
-	}
-	if err == nil {
-		h.recovered()
-	}
-	return err
-}
-
+// tellAll tells what there is to tell. ErrConflict: another server does.
 func (h *Hook) tellAll(ctx context.Context) error {
 	if err := h.claim(ctx); err != nil {
 		return err
