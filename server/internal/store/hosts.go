@@ -21,22 +21,24 @@ type Host struct {
 	EvidenceID int64
 }
 
-// Lookup answers each of names, in their order. A name that no node has, and a verdict that has expired, are unknown.
+// Lookup answers each of names, in their order. A name that no node has, and a verdict that has expired, are unknown. now is the time of the call; a verdict that ends while the database is waited for
+// has expired, too.
 func (s *Store) Lookup(ctx context.Context, names []string, now time.Time) ([]Host, error) {
+	asked := time.Now()
 	hosts := make([]Host, len(names))
 	wanted := make(map[string][]int, len(names))
 	for i, name := range names {
 		hosts[i] = Host{Asked: name, Verdict: trust.Verdict{Reason: trust.UnknownHost, Detail: "no node has this name"}}
-		folded := trust.FoldName(name)
-		wanted[folded] = append(wanted[folded], i)
+		name = trust.FoldName(name)
+		wanted[name] = append(wanted[name], i)
 	}
-	asked := make([]string, 0, len(wanted))
+	folded := make([]string, 0, len(wanted))
 	for name := range wanted {
-		asked = append(asked, name)
+		folded = append(folded, name)
 	}
 
 	err := s.look(ctx, func(t tx) error {
-		return t.lookup(asked, now, func(name string, h Host) {
+		return t.lookup(folded, func(name string, h Host) {
 			for _, i := range wanted[name] {
 				h.Asked = names[i]
 				hosts[i] = h
@@ -46,7 +48,17 @@ func (s *Store) Lookup(ctx context.Context, names []string, now time.Time) ([]Ho
 	if err != nil {
 		return nil, fmt.Errorf("looking hosts up: %w", err)
 	}
-	return hosts, nil
+	return asOf(hosts, now, asked), nil
+}
+
+// asOf judges verdicts as they stand once they have been read, which was asked for when it was now: a connection, or a database that does not answer at once, may have been waited for longer than a
+// verdict lasts. It is measured by the clock that can't be set, and added to the caller's now.
+func asOf(hosts []Host, now, asked time.Time) []Host {
+	now = now.Add(time.Since(asked))
+	for i := range hosts {
+		hosts[i].Verdict = hosts[i].Verdict.At(now)
+	}
+	return hosts
 }
 
 // hostColumns go with scanHost. A node without a verdict has none of the verdicts' columns.
@@ -54,19 +66,19 @@ const hostColumns = "nodes.name, nodes.pool, nodes.state, coalesce(level, 0), co
 	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0), " +
 	"coalesce((SELECT history.evidence_id FROM history WHERE history.generation = verdicts.generation), 0)"
 
-func (t tx) lookup(names []string, now time.Time, each func(name string, h Host)) error {
+func (t tx) lookup(names []string, each func(name string, h Host)) error {
 	statement := "SELECT names.name, " + hostColumns + " FROM names JOIN nodes ON nodes.id = names.node_id LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
 		"WHERE " + t.among("names.name", "$1")
 	return t.rows(statement, []any{t.list(names)}, func(scan func(...any) error) error {
 		var name string
-		h, err := scanHost(scan, now, &name)
+		h, err := scanHost(scan, &name)
 		each(name, h)
 		return err
 	})
 }
 
-// scanHost reads more, and then hostColumns.
-func scanHost(scan func(...any) error, now time.Time, more ...any) (Host, error) {
+// scanHost reads more, and then hostColumns. The verdict is as it was written.
+func scanHost(scan func(...any) error, more ...any) (Host, error) {
 	var (
 		h     Host
 		s     storedVerdict
@@ -82,7 +94,7 @@ func scanHost(scan func(...any) error, now time.Time, more ...any) (Host, error)
 			v = trust.Verdict{Reason: trust.NotEnrolled, Detail: "the node is not enrolled yet"}
 		}
 	}
-	h.Asked, h.Verdict = h.Node, v.At(now)
+	h.Asked, h.Verdict = h.Node, v
 	return h, err
 }
 
@@ -108,8 +120,9 @@ type HostFilter struct {
 // afterNames is behind every letter of a name.
 const afterNames = "\x7f"
 
-// Hosts lists nodes by name, with their verdicts as they stand now.
+// Hosts lists nodes by name, with their verdicts as they stand now. One whose verdict ends while the database is waited for is in the list as unknown, whatever level was wanted.
 func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host, error) {
+	asked := time.Now()
 	level := -1
 	if f.Level != nil {
 		level = int(*f.Level)
@@ -121,7 +134,7 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 			"AND ($4 < 0 OR $4 = " + levelNow("$5", "$6") + ")" + refusedFirst(f.Level) + " ORDER BY nodes.name, nodes.id LIMIT $7"
 		args := []any{f.After, f.Pool, f.State, level, millis(now), millis(now.Add(trust.ClockSkew)), f.Limit, f.Begins, f.Begins + afterNames}
 		return t.rows(statement, args, func(scan func(...any) error) error {
-			h, err := scanHost(scan, now)
+			h, err := scanHost(scan)
 			hosts = append(hosts, h)
 			return err
 		})
@@ -129,7 +142,7 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 	if err != nil {
 		return nil, fmt.Errorf("listing hosts: %w", err)
 	}
-	return hosts, nil
+	return asOf(hosts, now, asked), nil
 }
 
 // refusedFirst has a list of untrusted nodes begin at those that were called so: mostly they are few, and to look at all nodes would cost more. It selects no others than levelNow does.

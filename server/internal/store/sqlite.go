@@ -14,7 +14,7 @@ import (
 	"modernc.org/sqlite" // in Go: no libraries to install
 )
 
-// claimColumns are due nodes, those that wait the longest first. EndLeases, Overdue and Claim have the same idea of due.
+// claimDue selects the nodes that are due at $1. Both databases claim by it.
 const claimDue = "due_at <= $1 AND leased_until <= $1 AND state IN ('pending', 'active')"
 
 // sqliteDialect is for one server.

@@ -181,7 +181,7 @@ func TestAnExpiredVerdictIsUnknownWithoutAnybodyEndingIt(t *testing.T) {
 		b := on.newBase(t)
 		b.attest(t, noon)
 		end := noon.Add(3 * time.Minute)
-		wantVerdict(t, b.verdict(t, "node1", end.Add(-time.Millisecond)), trust.Trusted, trust.OK)
+		wantVerdict(t, b.verdict(t, "node1", end.Add(-time.Minute)), trust.Trusted, trust.OK)
 		wantVerdict(t, b.verdict(t, "node1", end), trust.Unknown, trust.Stale)
 		level := trust.Trusted
 		hosts, err := b.Hosts(t.Context(), store.HostFilter{Level: &level, Limit: 10}, end)
