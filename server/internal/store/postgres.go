@@ -106,6 +106,10 @@ func (s *Store) connection() (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = readyTime
 	}
+	// Of several machines, a standby may be behind by any time: it would answer with verdicts that have been withdrawn (PostgreSQL, 34.1.2).
+	if config.ValidateConnect == nil && !saysSession(s.name) {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	config.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: readyTime, Interval: readyTime, Count: 3}}).DialContext
 	for name, value := range map[string]string{
 		"application_name": "trustpool-server",
@@ -121,17 +125,21 @@ func (s *Store) connection() (*pgx.ConnConfig, error) {
 
 // openPool returns connections, at most so many. Each statement is prepared once on each.
 func openPool(s *Store, config *pgx.ConnConfig, most int) *sql.DB {
-	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, now *pgx.ConnConfig) error {
-		fresh, err := s.connection()
-		if err == nil {
-			now.Password = fresh.Password // it may have been changed
-		}
-		return err
-	}))
+	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(s.renew))
 	db.SetMaxOpenConns(most)
 	db.SetMaxIdleConns(most)
 	db.SetConnMaxLifetime(time.Hour)
 	return db
+}
+
+// renew puts into a configuration what may have been changed since in the files that the URL names: the password, the client's certificate, and the authorities.
+func (s *Store) renew(_ context.Context, now *pgx.ConnConfig) error {
+	fresh, err := s.connection()
+	if err != nil {
+		return err
+	}
+	now.Password, now.TLSConfig, now.Fallbacks = fresh.Password, fresh.TLSConfig, fresh.Fallbacks
+	return nil
 }
 
 // beginPostgres waits until nobody else writes, and has the others look once this transaction is committed.

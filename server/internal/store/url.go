@@ -110,6 +110,12 @@ func parseURL(database string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
+// saysSession tells whether a URL says itself which machines are connected to, by whether they can be written to.
+func saysSession(database string) bool {
+	parsed, err := url.Parse(database)
+	return err == nil && parsed.Query().Has("target_session_attrs")
+}
+
 // isLocal tells whether a host is this machine: the folder of a socket, or a loopback address.
 func isLocal(host string) bool {
 	ip, err := netip.ParseAddr(host)
