@@ -112,6 +112,9 @@ type storeError struct{ err error }
 
 func (e *storeError) Error() string { return e.err.Error() }
 
+// Unwrap gives store.ErrUnavailable, whatever it was: who shows a token can't be told from others for now.
+func (e *storeError) Unwrap() []error { return []error{store.ErrUnavailable, e.err} }
+
 // errStranger is that of a caller who shows nothing.
 var errStranger = errors.New("no token and no client certificate that a rule names")
 

@@ -35,6 +35,7 @@ type sessions struct {
 }
 
 // SignIn starts a session for whoever shows a token that counts, and returns its cookie. A token that is removed, or ends, takes its sessions along.
+// store.ErrUnavailable: it could not be looked up.
 func (d *Door) SignIn(ctx context.Context, token string, now time.Time) (*http.Cookie, error) {
 	id, digest, err := parseToken(token)
 	if err != nil {

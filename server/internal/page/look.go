@@ -112,12 +112,13 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, status int, v view, 
 	if b, ok := v.Body.(interface{ shownAt() (int64, time.Time) }); ok {
 		f.Generation, f.Now = b.shownAt()
 	}
-	alarms, err := p.config.Store.Alarms(r.Context(), true, 0, maxAlarms)
-	if err == nil {
+	if status < http.StatusInternalServerError { // else the database may be away, and it would be waited for once more
+		alarms, err := p.config.Store.Alarms(r.Context(), true, 0, maxAlarms)
+		if err != nil && status == http.StatusOK {
+			p.fail(w, r, err)
+			return
+		}
 		f.Alarms = len(alarms)
-	} else if status == http.StatusOK {
-		p.fail(w, r, err)
-		return
 	}
 	raw, err := p.look.render(v.Template, f)
 	if err != nil {

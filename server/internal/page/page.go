@@ -63,7 +63,7 @@ func New(config Config) (*Page, error) {
 	p.route("GET /page/log", access.Admin, p.adminLog)
 	p.mux.HandleFunc("POST /page/sign-out", p.signOut)
 	p.mux.HandleFunc("/", p.lost)
-	p.closed = config.Door.Protect(p.mux)
+	p.closed = config.Door.ProtectElse(p.mux, http.HandlerFunc(p.away))
 	return p, nil
 }
 
@@ -133,6 +133,10 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.refuse(w, r, http.StatusNotFound, "There is none of this name.")
 	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrInvalid):
 		p.refuse(w, r, http.StatusConflict, sentence(err))
+	case errors.Is(err, store.ErrUnavailable):
+		p.config.Logger.Error("the database does not answer", "path", r.URL.Path, "error", err)
+		w.Header().Set("Retry-After", "1")
+		p.refuse(w, r, http.StatusServiceUnavailable, isAway)
 	default:
 		if r.Context().Err() == nil { // somebody is still there
 			p.config.Logger.Error("a page can't be shown", "path", r.URL.Path, "error", err)

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/trustpool/trustpool/server/internal/store"
 )
 
 const signInPath = Root + "sign-in"
@@ -43,6 +46,11 @@ func (p *Page) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	cookie, err := p.config.Door.SignIn(r.Context(), strings.TrimSpace(r.PostFormValue("token")), now)
+	if errors.Is(err, store.ErrUnavailable) && r.Context().Err() == nil { // no wrong guess, or all who try while the database is away would be kept out afterwards
+		p.config.Logger.Error("tokens can't be looked up, so that nobody can sign in", "error", err)
+		p.away(w, r)
+		return
+	}
 	if err != nil {
 		p.guesses.failed(r.RemoteAddr, now)
 		p.config.Logger.Warn("somebody did not sign in", "address", r.RemoteAddr, "error", err)
@@ -53,6 +61,15 @@ func (p *Page) signIn(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, back(r), http.StatusSeeOther)
+}
+
+// isAway is what is said while the database does not answer.
+const isAway = "The database does not answer now. Try again in a moment."
+
+// away answers whoever shows a token, or the session of one, while tokens can't be looked up. That may be a stranger.
+func (p *Page) away(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", "1")
+	p.again(w, http.StatusServiceUnavailable, isAway)
 }
 
 // again shows the form with what was wrong.

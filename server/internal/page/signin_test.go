@@ -3,6 +3,7 @@ package page_test
 import (
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/pgtest"
 )
 
 // browser are the headers of a browser that goes somewhere.
@@ -25,6 +27,35 @@ func (s *site) signedIn(t *testing.T, role access.Role) []string {
 	}
 	value, _, _ := strings.Cut(a.header.Get("Set-Cookie"), ";")
 	return append([]string{"Cookie", value}, browser()...)
+}
+
+func TestADatabaseThatIsAwayIsSaidSoAndNoWrongGuess(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Start(t)
+	db := open(t, cluster.Database(t))
+	s := siteOf(t, db, db)
+	shown := siteOf(t, open(t, filepath.Join(t.TempDir(), "callers.db")), open(t, cluster.Database(t)))
+	reader := shown.signedIn(t, access.Reader)
+	cluster.Stop(t)
+
+	away := func(what string, a answer) {
+		t.Helper()
+		if a.status != http.StatusServiceUnavailable || !strings.Contains(a.text(), "The database does not answer now.") || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", what, a.status, a.text())
+		}
+	}
+	token := "token=" + url.QueryEscape(s.tokens[access.Reader])
+	for range 12 { // more than may guess wrong
+		away("signing in", s.ask(t, "", http.MethodPost, "/page/sign-in", token, "Sec-Fetch-Site", "same-origin"))
+	}
+	away("a caller who can't be looked up", s.ask(t, s.tokens[access.Reader], http.MethodGet, "/page/", "", browser()...))
+	for _, path := range []string{"/page/", "/page/nodes", "/page/alarms"} {
+		away(path, shown.ask(t, "", http.MethodGet, path, "", reader...))
+	}
+	cluster.Up(t)
+	if a := s.ask(t, "", http.MethodPost, "/page/sign-in", token, "Sec-Fetch-Site", "same-origin"); a.status != http.StatusSeeOther {
+		t.Errorf("it is there again: %d %s", a.status, a.text())
+	}
 }
 
 func TestAStrangerIsShownTheSameFormWhateverHeAsksFor(t *testing.T) {

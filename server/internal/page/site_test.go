@@ -64,10 +64,28 @@ func act() store.Act { return store.Act{By: "token:alice", At: time.Now()} }
 // emptySite has a pool and a set, and no nodes.
 func emptySite(t testing.TB) *site {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
+	db := open(t, filepath.Join(t.TempDir(), "trustpool.db"))
+	return siteOf(t, db, db)
+}
+
+func open(t testing.TB, database string) *store.Store {
+	t.Helper()
+	db, err := store.Open(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// siteOf has callers known by one database, and shows another one.
+func siteOf(t testing.TB, callers, db *store.Store) *site {
+	t.Helper()
+	var err error
 	s := &site{tokens: make(map[access.Role]string)}
 	if s.Cloud, err = nodetest.NewCloud(t.Context(), db, time.Now()); err != nil {
 		t.Fatal(err)
@@ -77,7 +95,7 @@ func emptySite(t testing.TB) *site {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.DiscardHandler)
-	door, err := access.New(access.Config{Store: db, SignIn: form, Logger: logger, Registerer: prometheus.NewRegistry()})
+	door, err := access.New(access.Config{Store: callers, SignIn: form, Logger: logger, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,19 +108,14 @@ func emptySite(t testing.TB) *site {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.AddToken(t.Context(), act(), kept); err != nil {
+		if err := callers.AddToken(t.Context(), act(), kept); err != nil {
 			t.Fatal(err)
 		}
 		s.tokens[role] = text
 	}
 	s.Server = httptest.NewTLSServer(handler)
 	s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	t.Cleanup(func() {
-		s.Close()
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(s.Close)
 	return s
 }
 
