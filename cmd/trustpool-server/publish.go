@@ -113,7 +113,7 @@ func (s sink) checkCommand(f *publishFlags) *cobra.Command {
 		Long:  "check-config reads the configuration file as the publisher would and tells all that is wrong with it. It exits with 0 if nothing is, else with 2. It calls nobody.",
 		Args:  usageArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := s.open(f.config, false, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
+			if _, err := s.open(*f, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", f.config)
@@ -124,7 +124,7 @@ func (s sink) checkCommand(f *publishFlags) *cobra.Command {
 
 // onHand does something once, for a person or a script, and tells what was done.
 func (s sink) onHand(cmd *cobra.Command, f publishFlags, do func(context.Context, *publish.Publisher) (publish.Report, error)) error {
-	opened, err := s.open(f.config, f.withdrawal, daemon.NewLogger(cmd.ErrOrStderr()), prometheus.NewRegistry())
+	opened, err := s.open(f, daemon.NewLogger(cmd.ErrOrStderr()), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}

@@ -24,17 +24,17 @@ type opened struct {
 
 // open reads the configuration and the files that it names, and calls nobody. What is wrong is all told at once, and is a mistake of usage. For a withdrawal, which asks no server, it does not matter
 // what is wrong with the files for that.
-func (s sink) open(path string, withdrawal bool, logger *slog.Logger, registry prometheus.Registerer) (opened, error) {
+func (s sink) open(f publishFlags, logger *slog.Logger, registry prometheus.Registerer) (opened, error) {
 	file := s.config()
-	if err := daemon.LoadConfig(path, file); err != nil {
-		return opened{}, hintPublisher(path, s, err)
+	if err := daemon.LoadConfig(f.config, file); err != nil {
+		return opened{}, hintPublisher(f.config, s, err)
 	}
 	config, metrics := file.Common(), publish.NewMetrics(registry)
 	server, serverErr := newAskedServer(config.Server, logger)
-	if withdrawal {
+	if f.withdrawal {
 		serverErr = nil
 	}
-	env := publish.Env{Logger: logger, Marks: config.MarkNames(), ReadFile: daemon.ReadFile, Conflict: metrics.Conflicts.Inc}
+	env := publish.Env{Logger: logger, Marks: config.MarkNames(), ReadFile: daemon.ReadFile, Conflict: metrics.Conflicts.Inc, CreateNothing: f.dryRun || f.withdrawal}
 	to, sinkErr := file.Open(env)
 	if sinkErr != nil {
 		sinkErr = fmt.Errorf("%s: %w", s.name, sinkErr)
@@ -50,7 +50,7 @@ func (s sink) run(ctx context.Context, path string, stderr io.Writer) error {
 	daemon.CrashBySignal()
 	logger := daemon.NewLogger(stderr)
 	registry := daemon.NewRegistry(publisherPrefix)
-	o, err := s.open(path, false, logger, registry)
+	o, err := s.open(publishFlags{config: path}, logger, registry)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package openstacktest_test
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -113,6 +114,31 @@ func withoutNova(t *testing.T, c *cloud, password string) {
 	}
 
 	s.write(t, "compute1")
+}
+
+// serviceGone has Nova list a service no more between reading and writing, while Placement takes no write: the host is there, and what failed is told.
+func serviceGone(t *testing.T, c *cloud, password string) {
+	f := c.configure(t, c.keystone.URL, password)
+	f.Bars.NoNewGuests = publish.Untrusted
+	f.Placement.ComputeEndpoint = between(t, c.nova.URL, func(_ http.ResponseWriter, r *http.Request) bool {
+		r.URL.RawQuery = strings.Replace(r.URL.RawQuery, "host=c1", "host=gone", 1)
+
+		return false
+	}) + "/v2.1"
+	f.Placement.Endpoint = between(t, c.placement.URL, func(w http.ResponseWriter, r *http.Request) bool {
+		if isTraitWrite(r, "compute1") {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+
+		return isTraitWrite(r, "compute1")
+	})
+	s := openSink(t, f)
+	s.read(t)
+
+	err := s.Write(t.Context(), "compute1", publish.State{Marks: []string{trait}, Bar: publish.NoNewGuests, Reason: "pcr_mismatch"})
+	if err == nil || errors.Is(err, publish.ErrNoHost) || !strings.Contains(err.Error(), "writing traits") || !strings.Contains(err.Error(), "compute service c1") {
+		t.Errorf("Write() = %v, want both failures, and not ErrNoHost", err)
+	}
 }
 
 // flavorAndAggregate runs the documented commands where Placement has the trait.

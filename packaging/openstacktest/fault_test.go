@@ -25,23 +25,30 @@ import (
 func (n noauth) behind(t testing.TB, tamper func(w http.ResponseWriter, r *http.Request) bool) *publish.PlacementFile {
 	t.Helper()
 
-	target, err := url.Parse(n.URL)
+	f := n.configure()
+	f.Placement.Endpoint = between(t, n.URL, tamper)
+
+	return f
+}
+
+// between starts a proxy before an API and returns its URL. The API gets what tamper has made of each request, unless tamper returns true: then it has answered.
+func between(t testing.TB, api string, tamper func(w http.ResponseWriter, r *http.Request) bool) string {
+	t.Helper()
+
+	target, err := url.Parse(api)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	to := httputil.NewSingleHostReverseProxy(target)
-	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !tamper(w, r) {
 			to.ServeHTTP(w, r)
 		}
 	}))
-	t.Cleanup(between.Close)
+	t.Cleanup(proxy.Close)
 
-	f := n.configure()
-	f.Placement.Endpoint = between.URL
-
-	return f
+	return proxy.URL
 }
 
 // isTraitWrite: does a request write the traits of that host?

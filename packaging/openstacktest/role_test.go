@@ -40,6 +40,7 @@ func TestCloudBehindKeystone(t *testing.T) {
 		{"a changed password is read again", passwordChanges},
 		{"untrusted hosts get no new guests", barUntrusted},
 		{"Nova's failure does not keep traits from being taken away", withoutNova},
+		{"a compute service that is gone hides no failure", serviceGone},
 		{"the documented flavor and aggregate", flavorAndAggregate},
 	} {
 		t.Run(step.name, func(t *testing.T) { step.run(t, c, password) })

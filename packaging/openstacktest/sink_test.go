@@ -200,16 +200,18 @@ func TestTraitOfProviderInsideNodeIsTakenAway(t *testing.T) {
 	s.read(t)
 	p.setTraits(t, "compute1_gpu", trait)
 
-	want := map[string]publish.State{"compute1": {}, "compute1_gpu": {Marks: []string{trait}}}
+	gpu := "compute1_gpu inside " + uuidOf("compute1")
+
+	want := map[string]publish.State{"compute1": {}, gpu: {Marks: []string{trait}}}
 	if diff := cmp.Diff(want, s.read(t)); diff != "" {
 		t.Errorf("read (-want +got):\n%s", diff)
 	}
 
-	if err := s.Write(t.Context(), "compute1_gpu", publish.State{Marks: []string{trait}}); !errors.Is(err, publish.ErrNoHost) {
+	if err := s.Write(t.Context(), gpu, publish.State{Marks: []string{trait}}); !errors.Is(err, publish.ErrNoHost) {
 		t.Errorf("marking a provider inside a node: %v, want ErrNoHost", err)
 	}
 
-	s.write(t, "compute1_gpu")
+	s.write(t, gpu)
 
 	if got := p.traits(t, "compute1_gpu").Traits; len(got) != 0 {
 		t.Errorf("its traits are %v", got)
@@ -253,4 +255,31 @@ func TestTraitIsCreatedAgain(t *testing.T) {
 
 	s.read(t)
 	s.write(t, "compute1", trait)
+}
+
+func TestNothingIsCreatedWhereNothingIsWritten(t *testing.T) {
+	t.Parallel()
+
+	const other = "CUSTOM_TRUSTED_GOLD"
+
+	p := noauth{startPlacement(t)}
+	p.addHost(t, "compute1")
+
+	s := openSink(t, p.configure())
+	s.read(t)
+	s.write(t, "compute1", trait)
+
+	opened, err := p.configure().Open(publish.Env{Logger: slog.New(slog.DiscardHandler), Marks: []string{other, trait}, ReadFile: os.ReadFile, CreateNothing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	want := map[string]publish.State{"compute1": {Marks: []string{trait}}}
+	if diff := cmp.Diff(want, sink{Sink: opened}.read(t)); diff != "" {
+		t.Errorf("read (-want +got):\n%s", diff)
+	}
+
+	if status, _ := request(t, http.MethodGet, p.URL+"/traits/"+other, asAdmin, nil); status != http.StatusNotFound {
+		t.Errorf("Placement knows %s, by status %d", other, status)
+	}
 }

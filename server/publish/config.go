@@ -26,6 +26,8 @@ type Env struct {
 	ReadFile func(path string) ([]byte, error)
 	// Conflict counts a write that had to be repeated since somebody else wrote meanwhile.
 	Conflict func()
+	// CreateNothing has a sink leave out what it would create beforehand, as for a dry run or a withdrawal. What is missing then, nobody bears.
+	CreateNothing bool
 }
 
 // Config is what the configuration files of all publishers have in common. Keys that are not named here, or in the sink's section, are refused.

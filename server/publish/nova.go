@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -122,7 +123,7 @@ func (p *Placement) writeBar(ctx context.Context, uuid string, want State) error
 	return nil
 }
 
-// readService returns a service's status and the reason for it.
+// readService returns a service's status and the reason for it. A service that is gone is no ErrNoHost: the host's resource provider, with its traits, may still be there.
 func (p *Placement) readService(ctx context.Context, service computeService) (status, disabledReason string, err error) {
 	page, err := services.List(p.cloud.compute, services.ListOpts{Binary: "nova-compute", Host: service.host}).AllPages(ctx)
 	if err != nil {
@@ -140,7 +141,7 @@ func (p *Placement) readService(ctx context.Context, service computeService) (st
 		}
 	}
 
-	return "", "", ErrNoHost
+	return "", "", errors.New("Nova lists it no more")
 }
 
 // disabledFor is the reason as Nova takes it.

@@ -16,8 +16,10 @@ import (
 // Placement is the sink for OpenStack: a mark is a trait of the resource provider that Placement has for a compute node, and a bar disables the node's compute service in Nova. A host's name is
 // its provider's name, which Nova takes from the hypervisor (hypervisor_hostname).
 //
-// Traits of others are left as they are. A provider inside a node that bears one of our traits is read as a host of its own, under its own name, so that the trait is taken from it: it would make a
-// trusted host of the node, and only the node itself, or who manages it, can have set it.
+// Traits of others are left as they are. A provider inside a node that bears one of our traits is read as a host of its own, under a name that no node has, so that the trait is taken from it: it would
+// make a trusted host of the node, and only the node itself, or who manages it, can have set it.
+//
+// BUG: The name is all that joins a provider to the node that was attested, and whoever holds Nova's credential for Placement can change it.
 type Placement struct {
 	config PlacementConfig
 	env    Env
@@ -39,7 +41,7 @@ type provider struct {
 	root bool
 }
 
-// Open implements File. The traits that are missing are created by the first Read.
+// Open implements File. The traits that are missing are created by the first Read, unless env says to create nothing.
 func (f *PlacementFile) Open(env Env) (Sink, error) {
 	if !f.Placement.AllowNoAuthentication {
 		if _, err := readCredentials(f.Placement, env.ReadFile); err != nil {
@@ -80,15 +82,20 @@ func (p *Placement) read(ctx context.Context) (map[string]State, error) {
 
 	for _, trait := range p.env.Marks {
 		bearers, err := p.list(ctx, trait)
+		if p.env.CreateNothing && gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
+			continue // Placement does not know the trait (https://docs.openstack.org/api-ref/placement/#list-resource-providers), so nobody bears it
+		}
+
 		if err != nil {
 			return nil, fmt.Errorf("listing resource providers with %s: %w", trait, err)
 		}
 
 		for _, found := range bearers {
-			providers[found.Name] = provider{uuid: found.UUID, root: found.ParentProviderUUID == ""}
-			state := states[found.Name]
+			name := hostName(found)
+			providers[name] = provider{uuid: found.UUID, root: found.ParentProviderUUID == ""}
+			state := states[name]
 			state.Marks = append(state.Marks, trait)
-			states[found.Name] = state
+			states[name] = state
 		}
 	}
 
@@ -100,7 +107,16 @@ func (p *Placement) read(ctx context.Context) (map[string]State, error) {
 	return states, nil
 }
 
-// reach authenticates, unless that was done before, and creates the traits. A flavor that asks for a trait which does not exist gets an error instead of a host.
+// hostName is what a provider is called as a host. One inside a node has whatever name somebody gave it, also that of an attested node, which it is not: with the parent's UUID it is nobody's.
+func hostName(of resourceproviders.ResourceProvider) string {
+	if of.ParentProviderUUID == "" {
+		return of.Name
+	}
+
+	return of.Name + " inside " + of.ParentProviderUUID
+}
+
+// reach authenticates, unless that was done before, and creates the traits, unless nothing is to be created. A flavor that asks for a trait which does not exist gets an error instead of a host.
 func (p *Placement) reach(ctx context.Context) error {
 	if p.cloud != nil && !p.anew {
 		return nil
@@ -111,13 +127,23 @@ func (p *Placement) reach(ctx context.Context) error {
 		return err
 	}
 
-	for _, trait := range p.env.Marks {
-		if err := traits.Create(ctx, found.placement, trait).ExtractErr(); err != nil {
-			return fmt.Errorf("creating trait %s: %w", trait, err)
+	if !p.env.CreateNothing {
+		if err := createTraits(ctx, found.placement, p.env.Marks); err != nil {
+			return err
 		}
 	}
 
 	p.cloud = found
+
+	return nil
+}
+
+func createTraits(ctx context.Context, placement *gophercloud.ServiceClient, names []string) error {
+	for _, name := range names {
+		if err := traits.Create(ctx, placement, name).ExtractErr(); err != nil {
+			return fmt.Errorf("creating trait %s: %w", name, err)
+		}
+	}
 
 	return nil
 }
