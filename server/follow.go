@@ -10,15 +10,15 @@ const followAgain = time.Second
 
 // follow takes part in the work of the replicas until ctx ends.
 func (s *Server) follow(ctx context.Context) {
-	for broken := false; ; {
-		err := s.store.Follow(ctx)
+	for isAway := false; ; {
+		tookPart, err := s.store.Follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if !broken { // once for each time that it is away
+		if tookPart || !isAway { // once for each time that it is away
 			s.deps.Logger.Error("the connection to the database broke: no node is asked until it is there again", "error", err)
 		}
-		broken = true
+		isAway = true
 		select {
 		case <-ctx.Done():
 			return

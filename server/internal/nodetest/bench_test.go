@@ -87,7 +87,10 @@ func (c *centre) run(b *testing.B, replicas int, config challenge.Config, challe
 		})
 		ctx, cancel := context.WithCancel(b.Context())
 		var running errgroup.Group
-		running.Go(func() error { return s.Follow(ctx) })
+		running.Go(func() error {
+			_, err := s.Follow(ctx)
+			return err
+		})
 		running.Go(func() error { return schedule.Run(ctx) })
 		b.Cleanup(func() {
 			cancel()

@@ -30,19 +30,19 @@ func claimArgs(s *Store, now int64) []any {
 }
 
 // Follow takes part in the work of the replicas until ctx ends or the connection to the database breaks, which is an error: it tells the others that this one lives, looks who else does, and has those
-// look who wait for Changed. The caller follows again. On SQLite it only waits for the end.
-func (s *Store) Follow(ctx context.Context) error {
+// look who wait for Changed. The caller follows again. tookPart tells whether it did so for a time, or could not even begin. On SQLite it only waits for the end.
+func (s *Store) Follow(ctx context.Context) (tookPart bool, err error) {
 	if !IsURL(s.name) {
 		<-ctx.Done()
-		return nil
+		return true, nil
 	}
 	s.follows.Store(true)
-	err := s.follow(ctx)
-	s.peers.Store(nil)
+	err = s.follow(ctx)
+	tookPart = s.peers.Swap(nil) != nil
 	if ctx.Err() != nil {
-		return nil
+		return tookPart, nil
 	}
-	return fmt.Errorf("following the other replicas: %w", err)
+	return tookPart, fmt.Errorf("following the other replicas: %w", err)
 }
 
 func (s *Store) follow(ctx context.Context) error {

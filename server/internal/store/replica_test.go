@@ -19,7 +19,10 @@ func follow(t *testing.T, s *store.Store) (leave func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	heard := s.Changed()
-	go func() { done <- s.Follow(ctx) }()
+	go func() {
+		_, err := s.Follow(ctx)
+		done <- err
+	}()
 	<-heard // it does at its begin
 	leave = sync.OnceFunc(func() {
 		cancel()
@@ -142,7 +145,10 @@ func TestAReplicaWhoseConnectionBreaksLooksAgain(t *testing.T) {
 
 	b := engine{isPostgres: true}.newBase(t)
 	done, heard := make(chan error, 1), b.Changed()
-	go func() { done <- b.Follow(t.Context()) }()
+	go func() {
+		_, err := b.Follow(t.Context())
+		done <- err
+	}()
 	<-heard
 	alter(t, b.path, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_locks%' AND pid <> pg_backend_pid() AND datname = current_database()")
 	if err := <-done; err == nil {
