@@ -20,7 +20,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test openstack-test kubernetes-test vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,10 @@ release: need-go ## Builds all files of a release into build/release/: packages,
 package-test: need-go ## Builds the packages twice, checks them, and takes them through their life in a container (needs root).
 	@$(PART) packages .ci/packages apparmor debian-archive-keyring lintian man-db mmdebstrap procps rpm shellcheck systemd-container
 	@$(PART) package .ci/package
+
+interop-test: need-go ## Has grpcurl and ghz ask a real agent, as docs/interop.md says; the tools are built first, in a minute.
+	@.ci/packages swtpm
+	@$(PART) interop go test -tags interop -count=1 -run 'ToolsOfGRPC|Reflected' ./agent
 
 openstack-test: need-go ## Holds what the server says to OpenStack against a real Placement, Keystone and Nova; RUN=: only the tests of that name.
 	@$(PART) openstack .ci/openstack-test

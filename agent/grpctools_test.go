@@ -23,6 +23,10 @@ func TestToolsOfGRPCAskAsThePageSays(t *testing.T) {
 	n.waitUntilServing(t)
 
 	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "proto"), os.DirFS("../proto")); err != nil {
+		t.Fatal(err)
+	}
+
 	caller := n.issue(t, pki.Leaf{DNSNames: []string{rawer}, Client: true})
 
 	for name, content := range map[string][]byte{"ca.pem": n.ca.PEM(), "client.pem": caller.CertPEM, "client-key.pem": caller.KeyPEM} {
