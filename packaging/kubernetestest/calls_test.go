@@ -37,6 +37,11 @@ func (c *cluster) read(t *testing.T, sink publish.Sink) map[string]publish.State
 		t.Fatal(err)
 	}
 
+	for node, state := range states {
+		state.ID = "" // the node object's uid
+		states[node] = state
+	}
+
 	return states
 }
 

@@ -115,7 +115,9 @@ func (r *realCluster) shows(t *testing.T, want map[string]publish.State) time.Du
 
 		got := make(map[string]publish.State)
 		for name := range want {
-			got[name] = states[name]
+			state := states[name]
+			state.ID = "" // the node object's uid
+			got[name] = state
 		}
 
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -66,6 +66,7 @@ func (f *KubernetesFile) Open(env Env) (Sink, error) {
 type kubernetesNode struct {
 	Metadata struct {
 		Name            string            `json:"name"`
+		UID             string            `json:"uid"`
 		ResourceVersion string            `json:"resourceVersion"`
 		Labels          map[string]string `json:"labels"`
 	} `json:"metadata"`
@@ -160,7 +161,7 @@ func (k *Kubernetes) list(ctx context.Context) (map[string]State, error) {
 
 // state is what a node shows.
 func (k *Kubernetes) state(n kubernetesNode) State {
-	var s State
+	s := State{ID: n.Metadata.UID}
 
 	for _, mark := range k.marks {
 		switch value, ok := n.Metadata.Labels[mark]; {

@@ -76,7 +76,7 @@ func (p *Placement) read(ctx context.Context) (map[string]State, error) {
 	for _, found := range all {
 		if found.ParentProviderUUID == "" {
 			providers[found.Name] = provider{uuid: found.UUID, root: true}
-			states[found.Name] = State{}
+			states[found.Name] = State{ID: found.UUID}
 		}
 	}
 
@@ -94,6 +94,7 @@ func (p *Placement) read(ctx context.Context) (map[string]State, error) {
 			name := hostName(found)
 			providers[name] = provider{uuid: found.UUID, root: found.ParentProviderUUID == ""}
 			state := states[name]
+			state.ID = found.UUID
 			state.Marks = append(state.Marks, trait)
 			states[name] = state
 		}
