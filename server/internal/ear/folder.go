@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/trustpool/trustpool/server/internal/secretfile"
 )
 
 const (
@@ -140,11 +142,14 @@ func (f Folder) load() ([]*key, error) {
 	return keys, nil
 }
 
-// readKey reads one.
+// readKey reads one, unless others may read it as well.
 func readKey(path string, read func(string) ([]byte, error)) (*key, error) {
 	content, err := read(path)
 	if err == nil && len(content) > maxKeyFile {
 		err = fmt.Errorf("it has more than %d bytes", maxKeyFile)
+	}
+	if err == nil {
+		err = secretfile.Check(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the signing key %s: %w", path, err)

@@ -35,7 +35,7 @@ func TestAServerThatDoesNotTellAHookDoesNotAskForItAtEachChange(t *testing.T) {
 			t.Errorf("it asked for the claim when something changed: %v", err)
 		}
 		giveUp("three")
-		time.Sleep(6 * time.Second)
+		<-time.After(6 * time.Second)
 		synctest.Wait()
 		if err := claim("four"); !errors.Is(err, store.ErrConflict) {
 			t.Errorf("it did not look for claims that end: %v", err)

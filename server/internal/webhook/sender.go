@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/trustpool/trustpool/server/internal/secretfile"
 )
 
 const (
@@ -92,6 +94,9 @@ func (s *sender) files() (secrets, error) {
 		return nil, err
 	}
 	keys, err := parseSecrets(content)
+	if err == nil {
+		err = secretfile.Check(s.target.SecretFile)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("secret_file %s: %w", s.target.SecretFile, err)
 	}

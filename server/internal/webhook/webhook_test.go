@@ -332,6 +332,15 @@ func TestFilesThatCanNotBeUsedAreNamed(t *testing.T) {
 		}
 	}
 	r.write(t, "secret", secret)
+	if err := os.Chmod(r.target("pager").SecretFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.target("pager").CheckFiles(os.ReadFile); err == nil || !strings.Contains(err.Error(), "chmod o= ") {
+		t.Errorf("everybody may read the secret: %v", err)
+	}
+	if err := os.Chmod(r.target("pager").SecretFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	r.write(t, "ca.pem", "no certificate")
 	if err := r.target("pager").CheckFiles(os.ReadFile); err == nil || !strings.Contains(err.Error(), "ca.pem: it has no certificate") {
 		t.Error(err)
