@@ -33,7 +33,7 @@ type Env struct {
 // Config is what the configuration files of all publishers have in common. Keys that are not named here, or in the sink's section, are refused.
 type Config struct {
 	Server ServerConfig `yaml:"server"`
-	// Interval is the time between two full reconciles. Changes of verdicts are published at once, besides. Default: 5s.
+	// Interval is the time between two full reconciles. Changes of verdicts are published at once, besides. At most 30s. Default: 5s.
 	Interval time.Duration `yaml:"interval"`
 	// MaxAge is how long an answer of the attestation server counts after it was asked for. When it has not answered for so long, no host is trusted. Default: 1m.
 	MaxAge time.Duration `yaml:"max_age"`

@@ -14,6 +14,9 @@ import (
 // maxMarks bounds how many marks there may be: each costs the sink something on each host.
 const maxMarks = 64
 
+// maxInterval keeps the loop turning well within hungAfter, and the alerts, which know no intervals, silent while all is well.
+const maxInterval = 30 * time.Second
+
 // problems collects what is wrong with a config, as `path.to.key: what is wrong, what to write`.
 type problems []error
 
@@ -25,7 +28,7 @@ func (p *problems) add(key, format string, args ...any) {
 func (c *Config) Validate() error {
 	var p problems
 	c.Server.validate(&p)
-	checkDuration(&p, "interval", c.Interval, time.Second, time.Hour)
+	checkDuration(&p, "interval", c.Interval, time.Second, maxInterval)
 	// An answer is given up only after two further ones should have come.
 	if least := 3 * c.Interval; c.MaxAge < least || c.MaxAge > 24*time.Hour {
 		p.add("max_age", "%s is out of range; write a time from 3 x interval = %s to 24h", c.MaxAge, least)

@@ -12,6 +12,8 @@ type host struct {
 	// shown is what the sink shows, as far as is known. unsure: a write has failed, and nobody knows what became of it.
 	shown  State
 	unsure bool
+	// read is when the reading began that showed it.
+	read time.Duration
 	// before is what it showed before it was read the last time; nil: that is not known. first: it was read for the first time.
 	before *State
 	first  bool

@@ -28,12 +28,21 @@ type memory struct {
 	written []string                 // "host: marks bar", in the order of the writes
 	reads   int
 	readErr error
+	slow    time.Duration // that a reading takes
 	// fail says what becomes of a write. It may wait for the context; the host is written if it returns nil.
 	fail func(ctx context.Context, host string) error
 }
 
 // Read implements publish.Sink.
 func (m *memory) Read(ctx context.Context) (map[string]publish.State, error) {
+	m.mu.Lock()
+	slow := m.slow
+	m.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(slow):
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reads++

@@ -107,14 +107,14 @@ func (m *Metrics) written(c *change) {
 }
 
 // reconciled counts a full reconcile.
-func (m *Metrics) reconciled(at time.Time, took time.Duration, readErr, askErr error, failed int) {
+func (m *Metrics) reconciled(at time.Time, took time.Duration, readErr, askErr error, behind int) {
 	outcome := "ok"
 	switch {
 	case readErr != nil:
 		outcome = "sink_unreadable"
 	case askErr != nil:
 		outcome = "server_silent"
-	case failed > 0:
+	case behind > 0:
 		outcome = "writes_failed"
 	}
 	m.reconciles.WithLabelValues(outcome).Inc()

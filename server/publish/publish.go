@@ -19,6 +19,8 @@ const (
 	// callTimeout bounds one question to the attestation server, and one write to the sink; readTimeout one reading of the whole sink.
 	callTimeout = 10 * time.Second
 	readTimeout = 30 * time.Second
+	// maxCuts is how often one reading of the sink is cut short and begun anew.
+	maxCuts = 5
 	// hungAfter is how long the loop may give no sign of life until only a restart can help: all that it does in between is bounded by less.
 	hungAfter = time.Minute
 	// startGrace is how long a publisher that has just begun leaves marks that it found, though the server has not answered it yet.

@@ -16,7 +16,9 @@ type Report struct {
 	// Changes are the hosts that differed from what they should be, those first that something is taken from.
 	Changes []Change `json:"changes"`
 
-	err error
+	// behind counts the hosts that are not, or may not be, as they should be.
+	behind int
+	err    error
 }
 
 // Change is a host that differed from what it should be.
@@ -40,11 +42,14 @@ func (r *Report) add(lists ...[]*change) {
 	r.Changes = []Change{}
 	for _, list := range lists {
 		for _, c := range list {
-			if !c.skipped {
-				r.Changes = append(r.Changes, c.tell())
+			if c.skipped {
+				r.behind++
+				continue
 			}
+			r.Changes = append(r.Changes, c.tell())
 		}
 	}
+	r.behind += r.failed()
 }
 
 // failed counts the writes that failed.

@@ -15,7 +15,7 @@ import (
 // reading what was last known of the sink.
 func (p *Publisher) full(ctx context.Context) Report {
 	began := p.clock()
-	readErr := p.read(ctx, min(readTimeout, p.untilLapse())) // what lapses is taken away then, whoever keeps us waiting
+	readErr := p.look(ctx)
 	askErr := p.ask(ctx, slices.Sorted(maps.Keys(p.hosts)))
 	if readErr == nil && askErr == nil {
 		p.lookForForeign()
@@ -25,25 +25,43 @@ func (p *Publisher) full(ctx context.Context) Report {
 		return report // what failed, failed by that
 	}
 
-	p.Metrics.reconciled(began.wall, p.clock().mono-began.mono, readErr, askErr, report.failed())
+	p.Metrics.reconciled(began.wall, p.clock().mono-began.mono, readErr, askErr, report.behind)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastErr = errors.Join(readErr, askErr)
-	if n := report.failed(); n > 0 {
-		p.lastErr = errors.Join(p.lastErr, fmt.Errorf("%d hosts could not be written", n))
+	if report.behind > 0 {
+		p.lastErr = errors.Join(p.lastErr, fmt.Errorf("%d hosts are not as they should be, of which %d could not be written just now", report.behind, report.failed()))
 	}
 	report.err = p.lastErr
 	return report
 }
 
-// read takes over what the sink shows.
+// errLapse says that the sink was not read to its end since something lapsed.
+var errLapse = errors.New("something lapsed while the sink was read")
+
+// look reads the sink. What lapses meanwhile is taken away then, whoever keeps us waiting, and the sink is read anew; but not for ever.
+func (p *Publisher) look(ctx context.Context) error {
+	for range maxCuts {
+		if err := p.read(ctx, min(readTimeout, p.untilLapse())); !errors.Is(err, errLapse) {
+			return err
+		}
+		p.settle(ctx)
+	}
+	return p.read(ctx, readTimeout)
+}
+
+// read takes over what the sink shows. It returns errLapse, which is no fault of the sink, if it took longer than a limit that is below readTimeout.
 func (p *Publisher) read(ctx context.Context, limit time.Duration) error {
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	began := p.clock().mono
 	states, err := p.Sink.Read(within)
 	p.alive()
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if err != nil && limit < readTimeout && within.Err() != nil {
+		return errLapse
 	}
 	if err != nil {
 		err = fmt.Errorf("reading the sink: %w", err)
@@ -70,7 +88,7 @@ func (p *Publisher) read(ctx context.Context, limit time.Duration) error {
 			before := h.shown
 			h.before, h.first = &before, false
 		}
-		h.shown, h.unsure = state, false
+		h.shown, h.unsure, h.read = state, false, began
 		p.identify(name, h)
 	}
 	p.index()

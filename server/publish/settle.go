@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -41,7 +42,8 @@ func (p *Publisher) settle(ctx context.Context) Report {
 	now := p.clock()
 	report := Report{Hosts: len(p.hosts), DryRun: p.DryRun}
 	counts := make(map[api.Trust]int)
-	var takes, gives []*change
+	until := bounds{lapse: now.mono + p.untilLapse(), due: now.mono + p.config.Interval}
+	var takes, again, gives []*change
 	for _, name := range slices.Sorted(maps.Keys(p.hosts)) {
 		h := p.hosts[name]
 		t := h.trust(now, p.config.MaxAge)
@@ -58,52 +60,67 @@ func (p *Publisher) settle(ctx context.Context) Report {
 		switch {
 		case same(h.shown, want) && !h.unsure:
 			h.fails = 0
-		case c.urgent:
+		case c.urgent && h.fails == 0:
 			takes = append(takes, c)
-		case now.mono >= h.retry:
+		case c.urgent:
+			again = append(again, c)
+		case now.mono >= h.retry && h.asked.mono >= h.read:
 			gives = append(gives, c)
+		default: // Another publisher may have taken away, for a reason that the server had not told when this one asked it, what the last reading does not show any more.
+			report.behind++
 		}
 	}
-	p.writeAll(ctx, takes)
-	p.writeAll(ctx, gives)
-	report.add(takes, gives)
+	// A host that takes long to fail keeps others waiting once, not in each round; of those, each has its turn.
+	slices.SortStableFunc(again, func(a, b *change) int { return cmp.Compare(a.host.fails, b.host.fails) })
+	for _, changes := range [][]*change{takes, again, gives} {
+		p.writeAll(ctx, changes, until)
+	}
+	report.add(takes, again, gives)
 	p.tell(counts)
 	return report
 }
 
-// writeAll writes several hosts at a time. Where none is urgent, it leaves off as soon as something may have happened that is.
-func (p *Publisher) writeAll(ctx context.Context, changes []*change) {
+// writeAll writes several hosts at a time.
+func (p *Publisher) writeAll(ctx context.Context, changes []*change, until bounds) {
 	if p.DryRun {
 		return
 	}
 	var group errgroup.Group
 	group.SetLimit(p.config.Concurrency)
-	lapse := p.clock().mono + p.untilLapse()
 	for i, c := range changes {
-		// Some are always written, so that a flood of news does not keep hosts waiting for ever.
-		if ctx.Err() != nil || !c.urgent && i >= p.config.Concurrency && (p.news.waiting() || p.clock().mono >= lapse) {
-			c.skipped = true
-			continue
-		}
 		group.Go(func() error {
-			limit := callTimeout
-			if !c.urgent {
-				limit = min(limit, max(lapse-p.clock().mono, time.Millisecond))
-			}
-			within, cancel := context.WithTimeout(ctx, limit)
-			defer cancel()
-			c.err = p.Sink.Write(within, c.name, c.to)
-			p.alive()
-			return nil
+			p.write(ctx, c, i < p.config.Concurrency, until)
+			return nil // each has its own error
 		})
 	}
-	_ = group.Wait() // each has its own error
+	_ = group.Wait()
 	for _, c := range changes {
 		p.written(ctx, c)
 	}
 	if slices.ContainsFunc(changes, func(c *change) bool { return c.skipped }) {
 		p.news.again()
 	}
+}
+
+// bounds are when something lapses that is shown, and when the next full reconcile is due.
+type bounds struct{ lapse, due time.Duration }
+
+// write writes one host. What can wait is left off as soon as something lapses, or may have happened, that can't: what gives, and what takes from a host that failed before. Some of them, the early, are
+// written whatever happens, so that a flood of news does not keep hosts waiting for ever.
+func (p *Publisher) write(ctx context.Context, c *change, early bool, until bounds) {
+	now, limit, again := p.clock(), callTimeout, c.urgent && c.host.fails > 0
+	if !c.urgent || again {
+		limit = min(limit, until.lapse-now.mono)
+		c.skipped = limit <= 0 || !early && (p.news.waiting() || again && now.mono >= until.due)
+	}
+	ended := !c.urgent && c.host.trust(now, p.config.MaxAge) != c.trust // while others were written
+	if c.skipped = c.skipped || ended || ctx.Err() != nil; c.skipped {
+		return
+	}
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c.err = p.Sink.Write(within, c.name, c.to)
+	p.alive()
 }
 
 // written notes what became of a write.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -50,7 +51,7 @@ func (p *Publisher) withdraw(ctx context.Context, bars bool) (Report, error) {
 		}
 	}
 	report := Report{Hosts: len(p.hosts), DryRun: p.DryRun}
-	p.writeAll(ctx, takes)
+	p.writeAll(ctx, takes, bounds{math.MaxInt64, math.MaxInt64}) // nothing is more urgent
 	report.add(takes)
 	if n := report.failed(); n > 0 {
 		return report, fmt.Errorf("%d hosts could not be written, and may still bear marks; the first: %s", n, report.firstError())
