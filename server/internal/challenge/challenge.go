@@ -171,7 +171,8 @@ func (s *Schedule) dispatch(ctx context.Context, answered chan<- store.Outcome) 
 
 	for ctx.Err() == nil {
 		free := acquire(ctx, slots)
-		nodes, err := s.deps.Store.Claim(ctx, time.Now(), free, s.config.Timeout+grace)
+		now, lease := time.Now(), s.config.Timeout+grace
+		nodes, err := s.deps.Store.Claim(ctx, now, free, lease)
 		if err != nil {
 			s.complain(ctx, "nodes can't be claimed: verdicts will expire", err)
 		}
@@ -180,7 +181,9 @@ func (s *Schedule) dispatch(ctx context.Context, answered chan<- store.Outcome) 
 		}
 		for i := range nodes {
 			asking.Go(func() {
-				answered <- s.ask(ctx, &nodes[i])
+				o := s.ask(ctx, &nodes[i])
+				o.Lease = now.Add(lease)
+				answered <- o
 				<-slots
 			})
 		}

@@ -90,7 +90,7 @@ func (c *Cloud) attest(ctx context.Context, node *trust.Node, policy *trust.Poli
 	}
 	judged := policy.Judge(node, trust.Answer{Evidence: ev, Nonce: nonce, QuotedAt: at}, nil, at)
 	return store.Outcome{
-		Node: *node, PolicyRevision: policy.Revision, At: at, Due: at.Add(time.Minute), Verdict: &judged.Verdict,
+		Node: *node, PolicyRevision: policy.Revision, Lease: at.Add(time.Minute), At: at, Due: at.Add(time.Minute), Verdict: &judged.Verdict,
 		Evidence: &store.Evidence{QuotedAt: at, Nonce: nonce, Evidence: ev},
 	}, nil
 }

@@ -22,7 +22,7 @@ type dialect struct {
 	claimArgs func(s *Store, now int64) []any
 	// claimsAlone: claims need not wait for whoever writes.
 	claimsAlone bool
-	// mine selects of claimed nodes those that this replica may give back; $2 is its number.
+	// mine selects of nodes under one lease those that this replica may give back; $2 is its number.
 	mine string
 	// abandoned selects the claimed nodes whose server is gone; $1 is this replica's number.
 	abandoned string

@@ -83,7 +83,7 @@ func trustedFor(t *testing.T, file string, valid time.Duration) *Store {
 		t.Fatal(err)
 	}
 	v := trust.Verdict{Level: trust.Trusted, Reason: trust.OK, QuotedAt: now, ExpiresAt: now.Add(valid)}
-	if err := s.Record(ctx, []Outcome{{Node: nodes[0], PolicyRevision: revision, At: now, Due: now.Add(time.Hour), Verdict: &v}}); err != nil {
+	if err := s.Record(ctx, []Outcome{{Node: nodes[0], PolicyRevision: revision, Lease: now.Add(time.Minute), At: now, Due: now.Add(time.Hour), Verdict: &v}}); err != nil {
 		t.Fatal(err)
 	}
 	if hosts, err := s.Lookup(ctx, []string{"node1"}, now); err != nil || hosts[0].Verdict.Level != trust.Trusted {

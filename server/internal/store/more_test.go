@@ -38,7 +38,9 @@ func TestAClaimedNodeIsNobodyElses(t *testing.T) {
 		if again, err := b.Claim(t.Context(), noon.Add(61*time.Second), 10, time.Minute); err != nil || len(again) != 0 {
 			t.Fatalf("asked twice at a time: %+v, %v", again, err)
 		}
-		b.record(t, b.outcome(t, node, noon.Add(62*time.Second)))
+		o := b.outcome(t, node, noon.Add(62*time.Second))
+		o.Lease = noon.Add(2 * time.Minute)
+		b.record(t, o)
 		b.claim(t, noon.Add(62*time.Second)) // and at once, since somebody hurried it in the meantime
 	})
 }

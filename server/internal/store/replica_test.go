@@ -249,6 +249,25 @@ func TestAnAnswerThatWasOvertakenDoesNotCount(t *testing.T) {
 	wantVerdict(t, b.verdict(t, "node1", noon.Add(time.Minute)), trust.Untrusted, trust.PCRMismatch)
 }
 
+// TestALateAnswerUnderAnEndedLeaseDoesNotCount: a server was taken for dead and has claimed the node anew; what it asked before comes after what it asked then.
+func TestALateAnswerUnderAnEndedLeaseDoesNotCount(t *testing.T) {
+	t.Parallel()
+
+	onBoth(t, func(t *testing.T, on engine) {
+		b := on.newBase(t)
+		late := b.outcome(t, b.claim(t, noon), noon)
+		alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = "+fmt.Sprint(noon.UnixMilli()))
+		b.soft.Reboot("another")
+		again := noon.Add(time.Second)
+		newer := b.outcome(t, b.claim(t, again), again)
+		b.record(t, late)
+		wantVerdict(t, b.verdict(t, "node1", again), trust.Unknown, trust.NoQuote)
+		b.record(t, newer)
+		b.record(t, late)
+		wantVerdict(t, b.verdict(t, "node1", again), trust.Untrusted, trust.PCRMismatch)
+	})
+}
+
 // TestAReplicaThatDiesWhileItWritesKeepsNobodyWaiting: PostgreSQL takes the lock away from whoever is silent in the middle of a transaction.
 func TestAReplicaThatDiesWhileItWritesKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()

@@ -54,6 +54,9 @@ func (s *Store) Overdue(ctx context.Context, now time.Time) (longest time.Durati
 
 // EndLeases makes the nodes due that a server had claimed which is gone, and returns how many there were. On SQLite, that is whoever had the file before: only a server that starts may do it.
 func (s *Store) EndLeases(ctx context.Context, now time.Time) (nodes int64, err error) {
+	if s.follows.Load() && s.peers.Load() == nil {
+		return 0, nil // who lives is not known yet
+	}
 	where := "leased_until > 0 AND state IN ('pending', 'active') AND " + s.dialect.abandoned
 	if left, err := s.exists(ctx, "nodes WHERE "+where, s.number); err != nil || !left {
 		return 0, err
@@ -144,6 +147,8 @@ type Outcome struct {
 	// Node is the node as it was claimed, and PolicyRevision that of the policy by which it was judged. If either changed since, the verdict does not count, and the node is due at once.
 	Node           trust.Node
 	PolicyRevision int64
+	// Lease is when the lease ends under which the node was claimed. An outcome counts under that one alone: if it was ended, or the node claimed anew, what comes of that is newer.
+	Lease time.Time
 	// At is now, Due when it is to be asked next.
 	At, Due time.Time
 	// Verdict is nil if the node could not be asked: Problem says why. That neither renews the last verdict nor ends it.
@@ -182,10 +187,10 @@ func (t tx) record(o *Outcome, policy, replica int64) error {
 		revision int64
 		mine     bool
 	)
-	if err := t.row("SELECT revision, "+t.mine+" FROM nodes WHERE id = $1", []any{o.Node.ID, replica}, &revision, &mine); err != nil {
+	if err := t.row("SELECT revision, leased_until = $3 AND "+t.mine+" FROM nodes WHERE id = $1", []any{o.Node.ID, replica, millis(o.Lease)}, &revision, &mine); err != nil {
 		return err
 	}
-	if !mine { // this one took so long that another replica has asked since, and what that one found is newer
+	if !mine { // its lease was ended, so that the node is due, or somebody has asked since, and what that one found is newer
 		return nil
 	}
 	if revision != o.Node.Revision || o.Verdict != nil && policy != o.PolicyRevision {

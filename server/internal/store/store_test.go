@@ -103,7 +103,7 @@ func (b *base) outcome(t *testing.T, node trust.Node, at time.Time) store.Outcom
 	}
 	judged := policy.Judge(&node, trust.Answer{Evidence: ev, Nonce: nonce, QuotedAt: at}, nil, at)
 	return store.Outcome{
-		Node: node, PolicyRevision: policy.Revision, At: at, Due: at.Add(time.Minute), Verdict: &judged.Verdict,
+		Node: node, PolicyRevision: policy.Revision, Lease: at.Add(time.Minute), At: at, Due: at.Add(time.Minute), Verdict: &judged.Verdict,
 		Evidence: &store.Evidence{QuotedAt: at, Nonce: nonce, Evidence: ev},
 	}
 }
@@ -242,7 +242,7 @@ func TestABadAnswerEndsAVerdictAndNoAnswerDoesNot(t *testing.T) {
 		b := on.newBase(t)
 		b.attest(t, noon)
 		node := b.claim(t, noon.Add(time.Minute))
-		b.record(t, store.Outcome{Node: node, At: noon.Add(time.Minute), Due: noon.Add(2 * time.Minute), Problem: "connection refused"})
+		b.record(t, store.Outcome{Node: node, Lease: noon.Add(2 * time.Minute), At: noon.Add(time.Minute), Due: noon.Add(2 * time.Minute), Problem: "connection refused"})
 		v := b.verdict(t, "node1", noon.Add(time.Minute))
 		wantVerdict(t, v, trust.Trusted, trust.OK)
 		if !v.ExpiresAt.Equal(noon.Add(3 * time.Minute)) {

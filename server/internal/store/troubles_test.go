@@ -51,7 +51,7 @@ func (on engine) troubled(t *testing.T) *store.Store {
 			continue
 		}
 		v.QuotedAt, v.ExpiresAt = at, ends
-		if err := s.Record(ctx, []store.Outcome{{Node: n, PolicyRevision: revision, At: at, Due: at.Add(time.Hour), Verdict: &v}}); err != nil {
+		if err := s.Record(ctx, []store.Outcome{{Node: n, PolicyRevision: revision, Lease: noon.Add(time.Hour), At: at, Due: at.Add(time.Hour), Verdict: &v}}); err != nil {
 			t.Fatal(err)
 		}
 	}
