@@ -74,7 +74,8 @@ def _ask(conf, nodes):
         head = {'Authorization': f'Bearer {file.readline().strip()}',
                 'Content-Type': 'application/json'}
     tls = ssl.create_default_context(cafile=conf.cafile)
-    link = http.client.HTTPSConnection(conf.url.split('/')[2], context=tls)
+    _, _, host, *path = f'{conf.url.rstrip("/")}/v1/hosts:query'.split('/')
+    link = http.client.HTTPSConnection(host, context=tls)
     result = concurrent.futures.Future()
 
     def talk():
@@ -82,7 +83,7 @@ def _ask(conf, nodes):
             plain = socket.create_connection((link.host, link.port), conf.timeout)
             link.sock = tls.wrap_socket(plain, server_hostname=link.host,
                                         do_handshake_on_connect=False)  # it can be ended now
-            link.request('POST', '/v1/hosts:query', json.dumps({'hosts': nodes}), head)
+            link.request('POST', '/' + '/'.join(path), json.dumps({'hosts': nodes}), head)
             answer = link.getresponse()
             if answer.status != 200:
                 raise ValueError(f'{conf.url} says {answer.status} {answer.reason}')
@@ -90,7 +91,6 @@ def _ask(conf, nodes):
         except Exception as e:
             result.set_exception(e)
         link.close()
-
     thread = threading.Thread(target=talk, daemon=True)
     thread.start()
     thread.join(conf.timeout)
