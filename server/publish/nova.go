@@ -141,7 +141,7 @@ func (p *Placement) readService(ctx context.Context, service computeService) (st
 		}
 	}
 
-	return "", "", errors.New("Nova lists it no more")
+	return "", "", errors.New("it is not in the list of Nova any more")
 }
 
 // disabledFor is the reason as Nova takes it.

@@ -43,7 +43,7 @@ func TestAVerdictThatEndsWhileTheDatabaseIsWaitedForIsUnknown(t *testing.T) {
 					hosts, err := ask(t.Context(), s, time.Now())
 					answered <- answer{hosts, err}
 				}()
-				time.Sleep(time.Hour) // the bubble's, and it passes only once ask waits
+				<-time.After(time.Hour) // the bubble's, and it passes only once ask waits
 				release()
 				got := <-answered
 				if got.err != nil || len(got.hosts) != 1 || got.hosts[0].Verdict.Level != trust.Unknown || got.hosts[0].Verdict.Reason != trust.Stale {
