@@ -144,6 +144,23 @@ func TestKubernetesEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// Whoever sees a caller hang up ends his answer somehow, and Go's server ends it with 200 OK.
+func TestKubernetesBelievesNoAnswerAfterItsContextsEnd(t *testing.T) {
+	t.Parallel()
+
+	for range 20 {
+		ctx, hangUp := context.WithCancel(t.Context())
+		sink := kubernetesSink(t, func(w http.ResponseWriter, _ *http.Request) {
+			hangUp()
+			fmt.Fprint(w, `{"kind":"NodeList"}`)
+		})
+
+		if states, err := sink.Read(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("%v, error %v, want the context's end", states, err)
+		}
+	}
+}
+
 func TestKubernetesWritesOnlyMarksThatArePublished(t *testing.T) {
 	t.Parallel()
 

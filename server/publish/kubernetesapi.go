@@ -211,10 +211,17 @@ func (a *kubernetesAPI) once(ctx context.Context, method, target string, body []
 	defer func() { _ = response.Body.Close() }()
 
 	if response.StatusCode != http.StatusOK {
-		return newStatusError(response)
+		err = newStatusError(response)
+	} else {
+		err = decodeAnswer(response.Body, into)
 	}
 
-	return decodeAnswer(response.Body, into)
+	// Who sees us hang up may end with an answer that he would not have given otherwise, and it can still arrive.
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+
+	return err
 }
 
 // decodeAnswer reads an answer to its end, so that its connection can be used again. A nil into only reads.
