@@ -87,28 +87,6 @@ func TestKubernetesReadRefusesWhatIsNoListOfNodes(t *testing.T) {
 	}
 }
 
-func TestKubernetesReadGivesUpOnAnAnswerThatIsTooLarge(t *testing.T) {
-	t.Parallel()
-
-	sink := kubernetesSink(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w, io.MultiReader(strings.NewReader(`{"kind":"`), endless{r.Context()})) // until the other side has had enough
-	})
-
-	if _, err := sink.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 33554432 bytes") {
-		t.Errorf("error %v", err)
-	}
-}
-
-type endless struct{ ctx context.Context }
-
-func (e endless) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = 'x'
-	}
-
-	return len(b), e.ctx.Err()
-}
-
 func TestKubernetesReadBeginsAnewAtMostThreeTimes(t *testing.T) {
 	t.Parallel()
 

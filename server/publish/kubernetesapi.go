@@ -213,7 +213,7 @@ func (a *kubernetesAPI) once(ctx context.Context, method, target string, body []
 	if response.StatusCode != http.StatusOK {
 		err = newStatusError(response)
 	} else {
-		err = decodeAnswer(response.Body, into)
+		err = decodeAnswer(response.Body, into, maxAnswer)
 	}
 
 	// Who sees us hang up may end with an answer that he would not have given otherwise, and it can still arrive.
@@ -224,9 +224,9 @@ func (a *kubernetesAPI) once(ctx context.Context, method, target string, body []
 	return err
 }
 
-// decodeAnswer reads an answer to its end, so that its connection can be used again. A nil into only reads.
-func decodeAnswer(body io.Reader, into any) error {
-	limited := &io.LimitedReader{R: body, N: maxAnswer}
+// decodeAnswer reads an answer of less than limit bytes to its end, so that its connection can be used again. A nil into only reads.
+func decodeAnswer(body io.Reader, into any, limit int64) error {
+	limited := &io.LimitedReader{R: body, N: limit}
 
 	if into != nil {
 		if err := json.NewDecoder(limited).Decode(into); err != nil && limited.N > 0 {
@@ -239,7 +239,7 @@ func decodeAnswer(body io.Reader, into any) error {
 	}
 
 	if limited.N == 0 {
-		return fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+		return fmt.Errorf("the answer has %d bytes or more", limit)
 	}
 
 	return nil
