@@ -118,6 +118,50 @@ func TestConflictsWithoutEndAreGivenUp(t *testing.T) {
 	}
 }
 
+// Placement answers 500 where its database is locked, or has ended a transaction that was in a deadlock.
+func TestPlacementThatIsBusyForAMomentIsAskedAgain(t *testing.T) {
+	t.Parallel()
+
+	p := noauth{startPlacement(t)}
+	p.addHost(t, "compute1", "COMPUTE_NODE")
+
+	var tries, busy int
+
+	s := openSink(t, p.behind(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if !isTraitWrite(r, "compute1") {
+			return false
+		}
+
+		tries++
+
+		if tries <= busy {
+			http.Error(w, "database is locked", http.StatusInternalServerError)
+		}
+
+		return tries <= busy
+	}))
+	s.read(t)
+
+	busy = 3
+	s.write(t, "compute1", trait)
+
+	tries, busy = 0, 4
+	s.write(t, "compute1")
+
+	if got := p.traits(t, "compute1").Traits; !slices.Equal(got, []string{"COMPUTE_NODE"}) {
+		t.Errorf("traits are %v", got)
+	}
+
+	tries, busy = 0, 100
+	if err := s.Write(t.Context(), "compute1", publish.State{Marks: []string{trait}}); err == nil || !strings.Contains(err.Error(), "database is locked") || tries != 5 {
+		t.Errorf("Write() = %v after %d tries", err, tries)
+	}
+
+	if got := s.conflicts.Load(); got != 0 {
+		t.Errorf("%d conflicts were counted", got)
+	}
+}
+
 func TestTwoPublishersAtOnce(t *testing.T) {
 	t.Parallel()
 

@@ -203,16 +203,7 @@ func (k *Kubernetes) Write(ctx context.Context, host string, want State) error {
 		return fmt.Errorf("%w: %q can't be a node's name", ErrNoHost, clipped(host))
 	}
 
-	var err error
-
-	for range maxTries {
-		if err = k.write(ctx, "api/v1/nodes/"+host, want); !isStatus(err, http.StatusConflict) {
-			break
-		}
-
-		k.conflict()
-	}
-
+	err := k.writeAgain(ctx, "api/v1/nodes/"+host, want)
 	if isNotFound(err) {
 		err = errors.Join(ErrNoHost, err)
 	}
@@ -222,6 +213,26 @@ func (k *Kubernetes) Write(ctx context.Context, host string, want State) error {
 	}
 
 	return nil
+}
+
+// writeAgain writes until nobody else does at the same time.
+func (k *Kubernetes) writeAgain(ctx context.Context, path string, want State) error {
+	for try := 1; ; try++ {
+		err := k.write(ctx, path, want)
+		if !isStatus(err, http.StatusConflict) {
+			return err
+		}
+
+		k.conflict()
+
+		if try == maxTries {
+			return err
+		}
+
+		if ended := pause(ctx, try); ended != nil {
+			return errors.Join(err, ended)
+		}
+	}
 }
 
 func (k *Kubernetes) write(ctx context.Context, path string, want State) error {

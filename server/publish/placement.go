@@ -183,19 +183,36 @@ func (p *Placement) Write(ctx context.Context, host string, want State) error {
 	return explained(err)
 }
 
-// writeTries is how often somebody else may change the provider between our reading and our writing. Nova does so whenever a guest comes or goes.
+// writeTries is how often a provider is written that somebody else changes between our reading and our writing, as Nova does whenever a guest comes or goes, or whose Placement has trouble of its own,
+// such as a database that is locked.
 const writeTries = 5
 
 // writeTraits has the provider bear those of our traits that are wanted, and keeps all others.
 func (p *Placement) writeTraits(ctx context.Context, uuid string, want []string) error {
 	var err error
 
-	for range writeTries {
-		if err = p.replaceTraits(ctx, uuid, want); !isConflict(err) {
+	conflicts := 0
+
+	for try := 1; ; try++ {
+		err = p.replaceTraits(ctx, uuid, want)
+
+		if isConflict(err) {
+			conflicts++
+
+			p.env.Conflict()
+		} else if !isTrouble(err) {
 			break
 		}
 
-		p.env.Conflict()
+		if try == writeTries {
+			break
+		}
+
+		if ended := pause(ctx, try); ended != nil {
+			err = errors.Join(err, ended)
+
+			break
+		}
 	}
 
 	switch {
@@ -204,7 +221,7 @@ func (p *Placement) writeTraits(ctx context.Context, uuid string, want []string)
 	case gophercloud.ResponseCodeIs(err, http.StatusNotFound):
 		return fmt.Errorf("writing traits: %w: %w", ErrNoHost, err)
 	case isConflict(err):
-		return fmt.Errorf("writing traits, in conflict with others %d times: %w", writeTries, err)
+		return fmt.Errorf("writing traits, in conflict with others %d times: %w", conflicts, err)
 	default:
 		return fmt.Errorf("writing traits: %w", err)
 	}
@@ -236,6 +253,13 @@ func (p *Placement) replaceTraits(ctx context.Context, uuid string, want []strin
 	return resourceproviders.UpdateTraits(ctx, p.cloud.placement, uuid, resourceproviders.UpdateTraitsOpts{
 		ResourceProviderGeneration: current.ResourceProviderGeneration, Traits: next,
 	}).Err
+}
+
+// isTrouble: the API failed by no fault of the caller's, and may do better in a moment.
+func isTrouble(err error) bool {
+	var failed gophercloud.ErrUnexpectedResponseCode
+
+	return errors.As(err, &failed) && failed.Actual >= http.StatusInternalServerError
 }
 
 // isConflict: somebody else changed the provider since it was read (https://docs.openstack.org/api-ref/placement/#errors).
