@@ -31,7 +31,7 @@ func (p *Publisher) lookForForeign() {
 		case h.before == nil || len(lacking(foreign, h.before.Marks)) == 0:
 			// It bore them all the time, or a write of ours may have set them.
 		case !p.settled(h, t, want, now):
-			p.Logger.Warn("a host bears marks again that have just been taken away: another publisher was late, or somebody sets them", "host", name, "marks", foreign, "reason", h.reason(t))
+			p.Logger.Warn("a host bears marks that it should not: another publisher was late, or somebody sets them", "host", name, "marks", foreign, "reason", h.reason(t))
 		default:
 			p.alarm(alarmForeignMark, name, h, "somebody else has marked a host as trusted that is not", "marks", foreign, "reason", h.reason(t))
 		}

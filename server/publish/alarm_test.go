@@ -47,6 +47,27 @@ func TestAHostThatHasLongBeenUntrustedNeedsNoWaitForTheAlarm(t *testing.T) {
 	})
 }
 
+func TestAMarkSoonAfterTheLossOfTrustIsAWarningOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.run(t)
+		pass(time.Second)
+		w.set("c", inPool) // untrusted for a second, and never marked
+		pass(5 * time.Second)
+		synctest.Wait()
+		if got := w.metric(t, "alarms_total", ""); got != 0 || !w.said.has("another publisher was late, or somebody sets them") {
+			t.Errorf("%v alarms: %s", got, &w.said.text)
+		}
+		if w.said.has("again") {
+			t.Errorf("it says that c bore marks before: %s", &w.said.text)
+		}
+		if got := w.shows("c"); got != "" {
+			t.Errorf("c shows %q", got)
+		}
+	})
+}
+
 func TestMarksFromBeforeAreNoAlarm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -82,8 +82,8 @@ func (c PlacementConfig) validate(p *problems, barred bool) {
 		p.add("placement.cloud", "missing; write the name of the cloud in %s", c.CloudsFile)
 	}
 
-	checkEndpoint(p, "placement.endpoint", c.Endpoint)
-	checkEndpoint(p, "placement.compute_endpoint", c.ComputeEndpoint)
+	checkEndpoint(p, "placement.endpoint", c.Endpoint, c.AllowPlaintext)
+	checkEndpoint(p, "placement.compute_endpoint", c.ComputeEndpoint, c.AllowPlaintext)
 	checkDuration(p, "placement.timeout", c.Timeout, 100*time.Millisecond, 10*time.Minute)
 }
 
@@ -93,9 +93,16 @@ func checkCatalogless(p *problems, key, endpoint string, needed bool) {
 	}
 }
 
-func checkEndpoint(p *problems, key, endpoint string) {
-	if u, err := url.Parse(endpoint); endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+func checkEndpoint(p *problems, key, endpoint string, plaintext bool) {
+	if endpoint == "" {
+		return
+	}
+
+	switch u, err := url.Parse(endpoint); {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		p.add(key, "%q is no URL of an API; write https://HOST:PORT", endpoint)
+	case u.Scheme == "http" && !plaintext && !isLoopback(u.Hostname()):
+		p.add(key, "%q is not encrypted; write https://HOST:PORT, or allow_plaintext: true", endpoint)
 	}
 }
 
