@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/publish"
 )
 
@@ -38,15 +40,30 @@ func publishCommand() *cobra.Command {
 		Short: "Keep marks on trusted hosts where a scheduler looks for them",
 		Long: `publish asks an attestation server for the verdicts on all hosts that a scheduler knows, and keeps marks there on those that are trusted, and on no others. It runs on its
 own, beside the attestation server or elsewhere.`,
-		Args: usageArgs,
+		// Whoever misspells where to is told so, and not that nowhere takes the flags that he wrote.
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return daemon.UsageError{Err: fmt.Errorf("nobody publishes to %q: write %s", args[0], sinkNames())}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return daemon.UsageError{Err: fmt.Errorf("write where to; see %s --help", cmd.CommandPath())}
+			return daemon.UsageError{Err: fmt.Errorf("write where to: %s; see %s --help", sinkNames(), cmd.CommandPath())}
 		},
 	}
 	for _, s := range sinks() {
 		command.AddCommand(s.command())
 	}
 	return command
+}
+
+func sinkNames() string {
+	var names []string
+	for _, s := range sinks() {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, " or ")
 }
 
 // publishFlags are those of one command line.
@@ -144,11 +161,29 @@ func printReport(w io.Writer, r publish.Report) {
 		verb = "would write"
 	}
 	for _, c := range r.Changes {
-		fmt.Fprintf(w, "%s %s (%s, %s): marks %v -> %v, bar %s -> %s", verb, c.Host, c.Trust, c.Reason, c.MarksBefore, c.Marks, c.BarBefore, c.Bar)
+		fmt.Fprintf(w, "%s %s (%s, %s): marks %v -> %v", verb, c.Host, c.Trust, c.Reason, c.MarksBefore, c.Marks)
+		if c.Bar != c.BarBefore {
+			fmt.Fprintf(w, ", bar %s -> %s", c.BarBefore, c.Bar)
+		}
 		if c.Error != "" {
 			fmt.Fprintf(w, ": FAILED: %s", c.Error)
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%d hosts, %d differed\n", r.Hosts, len(r.Changes))
+	if r.DryRun {
+		printUnmarked(w, r.Unmarked)
+	}
+	if !r.Unread {
+		fmt.Fprintf(w, "%d hosts, %d differed\n", r.Hosts, len(r.Changes))
+	}
+}
+
+func printUnmarked(w io.Writer, hosts []publish.Unmarked) {
+	for _, h := range hosts {
+		fmt.Fprintf(w, "no marks for %s (%s, %s)", h.Host, h.Trust, h.Reason)
+		if h.Trust == api.Trusted {
+			fmt.Fprintf(w, ": none is for its pool, %s", h.Pool)
+		}
+		fmt.Fprintln(w)
+	}
 }

@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trustpool/trustpool/server/api"
+	"github.com/trustpool/trustpool/server/publish"
 	"github.com/trustpool/trustpool/tpmsim/pki"
 )
 
@@ -129,5 +133,43 @@ func TestAWithdrawalThatReachesNobodyFails(t *testing.T) {
 	}
 	if !strings.Contains(p.said.String(), "reading the sink") {
 		t.Errorf("it says: %s", p.said)
+	}
+}
+
+func TestAReportTellsWhatAPersonWantsToKnow(t *testing.T) {
+	t.Parallel()
+
+	changes := []publish.Change{
+		{Host: "c", Trust: api.Untrusted, Reason: "pcr_mismatch", MarksBefore: []string{"TRUSTED"}, BarBefore: "none", Bar: "no_new_guests"},
+		{Host: "a", Trust: api.Trusted, Reason: "ok", Marks: []string{"TRUSTED"}, BarBefore: "none", Bar: "none", Error: "403 Forbidden"},
+	}
+	unmarked := []publish.Unmarked{
+		{Host: "c", Node: "c.example", Pool: "gold", Trust: api.Untrusted, Reason: "pcr_mismatch"},
+		{Host: "d", Trust: api.Unknown, Reason: "unknown_host"},
+		{Host: "e", Node: "e.example", Pool: "silver", Trust: api.Trusted, Reason: "ok"},
+	}
+	for name, test := range map[string]struct {
+		report publish.Report
+		want   string
+	}{
+		"what was done": {publish.Report{Hosts: 4, Changes: changes, Unmarked: unmarked}, `wrote c (untrusted, pcr_mismatch): marks [TRUSTED] -> [], bar none -> no_new_guests
+wrote a (trusted, ok): marks [] -> [TRUSTED]: FAILED: 403 Forbidden
+4 hosts, 2 differed
+`},
+		"what would be done, and to whom nothing is given": {publish.Report{Hosts: 4, DryRun: true, Changes: changes[:1], Unmarked: unmarked}, `would write c (untrusted, pcr_mismatch): marks [TRUSTED] -> [], bar none -> no_new_guests
+no marks for c (untrusted, pcr_mismatch)
+no marks for d (unknown, unknown_host)
+no marks for e (trusted, ok): none is for its pool, silver
+4 hosts, 1 differed
+`},
+		"a sink without hosts":           {publish.Report{}, "0 hosts, 0 differed\n"},
+		"a sink that could not be read":  {publish.Report{Unread: true}, ""},
+		"one that could be read no more": {publish.Report{Unread: true, Hosts: 4, Changes: changes[1:]}, "wrote a (trusted, ok): marks [] -> [TRUSTED]: FAILED: 403 Forbidden\n"},
+	} {
+		var got strings.Builder
+		printReport(&got, test.report)
+		if diff := cmp.Diff(test.want, got.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }

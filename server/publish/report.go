@@ -3,6 +3,8 @@ package publish
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/trustpool/trustpool/server/api"
 )
@@ -15,6 +17,10 @@ type Report struct {
 	DryRun bool `json:"dry_run,omitempty"`
 	// Changes are the hosts that differed from what they should be, those first that something is taken from.
 	Changes []Change `json:"changes"`
+	// Unmarked are the hosts that are to bear no mark, sorted by name. Only Once tells of them.
+	Unmarked []Unmarked `json:"unmarked,omitzero"`
+	// Unread: the sink could not be read. What there is of hosts and changes is by what was read of it before, if anything was.
+	Unread bool `json:"unread,omitempty"`
 
 	// behind counts the hosts that are not, or may not be, as they should be.
 	behind int
@@ -38,6 +44,17 @@ type Change struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Unmarked is a host that is to bear no mark. If it is trusted, no mark stands for its pool.
+type Unmarked struct {
+	// Host is the sink's name of the host, Node and Pool the attestation server's; empty if it knows none.
+	Host string `json:"host"`
+	Node string `json:"node,omitempty"`
+	Pool string `json:"pool,omitempty"`
+	// Trust is what the host is taken for, and Reason says in a word why.
+	Trust  api.Trust `json:"trust"`
+	Reason string    `json:"reason"`
+}
+
 func (r *Report) add(lists ...[]*change) {
 	r.Changes = []Change{}
 	for _, list := range lists {
@@ -50,6 +67,19 @@ func (r *Report) add(lists ...[]*change) {
 		}
 	}
 	r.behind += r.failed()
+}
+
+// after returns what two tries to withdraw have done, of which this was the later one: of each host the last that was done to it.
+func (r Report) after(earlier Report) Report {
+	if r.Unread {
+		r.Hosts = earlier.Hosts
+	}
+	kept := slices.DeleteFunc(earlier.Changes, func(c Change) bool {
+		failedOnce := c.Error != "" && !r.Unread // and the later one found nothing to take from it
+		return failedOnce || slices.ContainsFunc(r.Changes, func(later Change) bool { return later.Host == c.Host })
+	})
+	r.Changes = append(kept, r.Changes...)
+	return r
 }
 
 // failed counts the writes that failed.
@@ -75,7 +105,7 @@ func (r *Report) firstError() string {
 
 func (c *change) tell() Change {
 	told := Change{
-		Host: c.name, Trust: c.trust, Reason: c.host.reason(c.trust), MarksBefore: []string{}, Marks: []string{}, BarBefore: c.from.Bar.String(), Bar: c.to.Bar.String(),
+		Host: c.name, Trust: c.trust, Reason: c.to.Reason, MarksBefore: []string{}, Marks: []string{}, BarBefore: c.from.Bar.String(), Bar: c.to.Bar.String(),
 	}
 	told.MarksBefore = append(told.MarksBefore, c.from.Marks...)
 	told.Marks = append(told.Marks, c.to.Marks...)
@@ -100,6 +130,25 @@ func (b Bar) String() string {
 	default:
 		return fmt.Sprintf("bar %d", uint8(b))
 	}
+}
+
+// unmarked are the hosts that are to bear no mark.
+func (p *Publisher) unmarked() []Unmarked {
+	now, all := p.clock(), []Unmarked{}
+	for _, name := range slices.Sorted(maps.Keys(p.hosts)) {
+		h := p.hosts[name]
+		t := h.trust(now, p.config.MaxAge)
+		want := p.config.want(h, t)
+		if len(want.Marks) > 0 {
+			continue
+		}
+		u := Unmarked{Host: name, Trust: t, Reason: want.Reason}
+		if h.answer != nil {
+			u.Node, u.Pool = h.answer.Node, h.answer.Pool
+		}
+		all = append(all, u)
+	}
+	return all
 }
 
 // tell tells systemctl status how the hosts fare, and the metrics.

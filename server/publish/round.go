@@ -21,6 +21,7 @@ func (p *Publisher) full(ctx context.Context) Report {
 		p.lookForForeign()
 	}
 	report := p.settle(ctx)
+	report.Unread = readErr != nil
 	if ctx.Err() != nil {
 		return report // what failed, failed by that
 	}

@@ -125,7 +125,7 @@ func (p *Publisher) write(ctx context.Context, c *change, early bool, until boun
 
 // written notes what became of a write.
 func (p *Publisher) written(ctx context.Context, c *change) {
-	log := p.Logger.With("host", c.name, "trust", c.trust, "reason", c.host.reason(c.trust))
+	log := p.Logger.With("host", c.name, "trust", c.trust, "reason", c.to.Reason)
 	switch {
 	case c.skipped:
 		return

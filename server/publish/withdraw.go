@@ -16,28 +16,26 @@ const withdrawals = 3
 // Withdraw takes all marks from all hosts, whatever the attestation server says, and if so told lifts the bars that publishers have set. It tries each host several times, and returns an error if marks may
 // be left. Publishers that run go on, and set them again.
 func (p *Publisher) Withdraw(ctx context.Context, bars bool) (Report, error) {
-	var (
-		report Report
-		err    error
-	)
-	for try := range withdrawals {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return report, errors.Join(err, ctx.Err())
-			case <-time.After(time.Second):
-			}
+	report, err := p.withdraw(ctx, bars)
+	for range withdrawals - 1 {
+		if err == nil {
+			break
 		}
-		if report, err = p.withdraw(ctx, bars); err == nil {
-			return report, nil
+		select {
+		case <-ctx.Done():
+			return report, errors.Join(err, ctx.Err())
+		case <-time.After(time.Second):
 		}
+		var again Report
+		again, err = p.withdraw(ctx, bars)
+		report = again.after(report)
 	}
 	return report, err
 }
 
 func (p *Publisher) withdraw(ctx context.Context, bars bool) (Report, error) {
 	if err := p.read(ctx, readTimeout); err != nil {
-		return Report{}, err
+		return Report{DryRun: p.DryRun, Changes: []Change{}, Unread: true}, err
 	}
 	var takes []*change
 	for _, name := range slices.Sorted(maps.Keys(p.hosts)) {
@@ -65,6 +63,7 @@ func (p *Publisher) Once(ctx context.Context) (Report, error) {
 		last := p.clock().mono >= startGrace
 		report := p.full(ctx)
 		if p.answered || len(p.hosts) == 0 || last || ctx.Err() != nil {
+			report.Unmarked = p.unmarked()
 			return report, errors.Join(report.err, ctx.Err())
 		}
 		select {

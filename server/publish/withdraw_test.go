@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/publish"
 )
 
@@ -59,14 +60,58 @@ func TestWithdrawSaysWhatItCouldNotDo(t *testing.T) {
 		if err == nil || w.shows("b") != "" {
 			t.Errorf("error %v, b shows %q", err, w.shows("b"))
 		}
-		if len(report.Changes) != 1 || report.Changes[0].Error == "" {
-			t.Errorf("report: %+v", report)
+		want := []publish.Change{
+			{Host: "b", Trust: api.Unknown, Reason: "withdrawn", MarksBefore: []string{inPool}, Marks: []string{}, BarBefore: "none", Bar: "none"},
+			{Host: "a", Trust: api.Unknown, Reason: "withdrawn", MarksBefore: []string{inPool}, Marks: []string{}, BarBefore: "none", Bar: "none", Error: "403 Forbidden"},
+		}
+		if diff := cmp.Diff(want, report.Changes); diff != "" {
+			t.Errorf("it does not tell what each try did (-want +got):\n%s", diff)
 		}
 		w.readErr = errors.New("401 Unauthorized")
-		if _, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false); err == nil {
-			t.Error("a sink that can't be read is no error")
+		if report, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false); err == nil || !report.Unread {
+			t.Errorf("of a sink that can't be read: %+v, error %v", report, err)
 		}
 	})
+}
+
+func TestWithdrawTellsOfEachHostTheLastThatItDid(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		meanwhile func(*world) // after the first try, which fails on a
+		want      []string     // hosts, with the errors
+		unread    bool
+	}{
+		"the sink can be read no more":     {func(w *world) { w.readErr = errors.New("401 Unauthorized") }, []string{"a 403 Forbidden", "b "}, true},
+		"somebody else has taken the mark": {func(w *world) { w.states["a"] = publish.State{} }, []string{"b "}, false},
+		"a mark was set again":             {func(w *world) { w.states["b"] = w.states["a"]; w.fail = nil }, []string{"a ", "b "}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.set("a", inPool)
+				w.set("b", inPool)
+				w.fail = func(_ context.Context, host string) error {
+					if host == "a" {
+						return errors.New("403 Forbidden")
+					}
+					return nil
+				}
+				time.AfterFunc(time.Millisecond, func() { w.memory.do(func() { test.meanwhile(w) }) })
+				report, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false)
+				if report.Unread != test.unread || (err != nil) != test.unread || report.Hosts != 4 {
+					t.Errorf("unread %v of %d hosts, error %v", report.Unread, report.Hosts, err)
+				}
+				var got []string
+				for _, c := range report.Changes {
+					got = append(got, c.Host+" "+c.Error)
+				}
+				if diff := cmp.Diff(test.want, got); diff != "" {
+					t.Errorf("changes (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 func TestOnceReconcilesAndTellsWhat(t *testing.T) {
@@ -75,16 +120,24 @@ func TestOnceReconcilesAndTellsWhat(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
 			w.set("c", inPool)
+			w.config.Marks[0].Pools = []string{"gold"}
+			w.set("e")
+			w.is("e", api.Trusted, time.Hour)
+			w.oracle.do(func() { e := w.hosts["e"]; e.Pool = "silver"; w.hosts["e"] = e })
 			deps := w.deps()
 			deps.DryRun = dry
 			report, err := publish.New(w.config, deps).Once(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := publish.Report{Hosts: 4, DryRun: dry, Changes: []publish.Change{
+			want := publish.Report{Hosts: 5, DryRun: dry, Changes: []publish.Change{
 				{Host: "c", Node: "c.example", Trust: "untrusted", Reason: "pcr_mismatch", MarksBefore: []string{inPool}, Marks: []string{}, BarBefore: "none", Bar: "none"},
 				{Host: "a", Node: "a.example", Trust: "trusted", Reason: "ok", MarksBefore: []string{}, Marks: []string{inPool}, BarBefore: "none", Bar: "none"},
 				{Host: "b", Node: "b.example", Trust: "trusted", Reason: "ok", MarksBefore: []string{}, Marks: []string{inPool}, BarBefore: "none", Bar: "none"},
+			}, Unmarked: []publish.Unmarked{
+				{Host: "c", Node: "c.example", Pool: "gold", Trust: "untrusted", Reason: "pcr_mismatch"},
+				{Host: "d", Trust: "unknown", Reason: "unknown_host"},
+				{Host: "e", Node: "e.example", Pool: "silver", Trust: "trusted", Reason: "ok"},
 			}}
 			if diff := cmp.Diff(want, report, cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".err" || p.Last().String() == ".behind" }, cmp.Ignore())); diff != "" {
 				t.Errorf("report (-want +got):\n%s", diff)
