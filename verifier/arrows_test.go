@@ -25,7 +25,7 @@ func deps(t *testing.T, pattern string) []string {
 
 func TestTheVerifierImportsNeitherTheAgentNorGRPC(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []string{module + "verifier", module + "verifier/eventlog", module + "verifier/saved", module + "verifier/knowngood"} {
+	for _, pattern := range []string{module + "verifier", module + "verifier/eventlog", module + "verifier/eventlog/cel", module + "verifier/saved", module + "verifier/knowngood"} {
 		found := deps(t, pattern)
 		if len(found) == 0 {
 			t.Errorf("%s does not exist", pattern)
@@ -46,7 +46,7 @@ func TestTheVerifierImportsNeitherTheAgentNorGRPC(t *testing.T) {
 // TestWhoImportsTheVerifierGetsLittleElse holds what the library brings into a program that judges evidence.
 func TestWhoImportsTheVerifierGetsLittleElse(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"verifier", "verifier/eventlog", "verifier/saved", "verifier/knowngood"} {
+	for _, path := range []string{"verifier", "verifier/eventlog", "verifier/eventlog/cel", "verifier/saved", "verifier/knowngood"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", module+path).Output()
 		if err != nil {
 			t.Fatal(err)

@@ -103,6 +103,12 @@ func (o *Object) Has(key string) bool {
 	return ok
 }
 
+// IsText tells whether the key is there and holds a text.
+func (o *Object) IsText(key string) bool {
+	_, ok := o.members[key].(string)
+	return ok
+}
+
 // String reads a text that must be there and not be empty.
 func (o *Object) String(key string) string {
 	s := o.OptionalString(key)
