@@ -35,7 +35,7 @@ func (n *node) from(t testing.TB, ip net.IP, name string, options ...grpc.DialOp
 	creds := credentials.NewTLS(&tls.Config{RootCAs: n.ca.Pool(), Certificates: []tls.Certificate{pair.Certificate}, MinVersion: tls.VersionTLS13})
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
 
-	conn, err := grpc.NewClient(n.address, append(options, grpc.WithTransportCredentials(creds),
+	conn, err := grpc.NewClient(n.address, append(options, grpc.WithTransportCredentials(creds), grpc.WithChainUnaryInterceptor(n.witness.Unary()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
 		}))...)

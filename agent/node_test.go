@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/agent"
+	"github.com/trustpool/trustpool/internal/witness"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/tpmsim"
 	"github.com/trustpool/trustpool/tpmsim/pki"
@@ -65,6 +66,7 @@ type node struct {
 	agent    *agent.Agent
 	config   agent.Config
 	tpm      *slowable
+	witness  *witness.Witness // checks each reply to those who connect by local, as and with
 	ca       *pki.CA
 	address  string
 	unix     string
@@ -103,6 +105,7 @@ func newNodeWith(t testing.TB, scenario tpmsim.Scenario, change func(*agent.Conf
 
 	sim := tpmsimtest.Start(t, tpmsim.Options{Scenario: scenario})
 	n := &node{tpm: &slowable{TPM: sim}, registry: prometheus.NewRegistry(), stopped: make(chan error, 1)}
+	n.witness = witness.New(witness.Options{Failed: func(err error) { t.Error(err) }, Keys: witness.Keys(sim)})
 
 	var err error
 	if n.ca, err = pki.New("test"); err != nil {
@@ -229,7 +232,7 @@ func (n *node) issue(t testing.TB, leaf pki.Leaf) *pki.Pair {
 func (n *node) local(t testing.TB) *grpc.ClientConn {
 	t.Helper()
 
-	return dial(t, n.unix, insecure.NewCredentials())
+	return dial(t, n.unix, insecure.NewCredentials(), grpc.WithUnaryInterceptor(n.witness.Unary()))
 }
 
 // as connects over TLS with a certificate for that name.
@@ -245,13 +248,13 @@ func (n *node) with(t testing.TB, certificates ...tls.Certificate) agentv1.Quote
 
 	return agentv1.NewQuoteServiceClient(dial(t, n.address, credentials.NewTLS(&tls.Config{
 		RootCAs: n.ca.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS12,
-	})))
+	}), grpc.WithUnaryInterceptor(n.witness.Unary())))
 }
 
-func dial(t testing.TB, address string, creds credentials.TransportCredentials) *grpc.ClientConn {
+func dial(t testing.TB, address string, creds credentials.TransportCredentials, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
+	conn, err := grpc.NewClient(address, append(options, grpc.WithTransportCredentials(creds))...)
 	if err != nil {
 		t.Fatal(err)
 	}
