@@ -151,13 +151,15 @@ func flip(b []byte) { b[len(b)/2] ^= 1 }
 // wrongs are the ways to change a good reply, or what is true, by the kinds of replies that have what is changed.
 func wrongs(mode string) map[string]func(*seen) {
 	all := map[string]func(*seen){
-		"another nonce":        func(s *seen) { flip(s.request.GetNonce()) },
-		"the quote":            func(s *seen) { flip(s.response.GetQuoted()) },
-		"the signature":        func(s *seen) { flip(s.response.GetQuoteSignature()) },
-		"a PCR's value":        func(s *seen) { flip(s.response.GetPcrBanks()[0].GetPcrValues()[2].GetValue()) },
-		"the true PCR":         func(s *seen) { s.truth.PCRs = map[PCR][]byte{{eventlog.AlgSHA256, 19}: make([]byte, 31)} },
-		"a PCR less":           func(s *seen) { b := s.response.GetPcrBanks()[0]; b.PcrValues = b.GetPcrValues()[:2] },
-		"other PCRs asked for": func(s *seen) { s.request.PcrSelections = []*agentv1.PcrSelection{{HashAlgo: 11, PcrIndices: []int32{17, 18}}} },
+		"another nonce": func(s *seen) { flip(s.request.GetNonce()) },
+		"the quote":     func(s *seen) { flip(s.response.GetQuoted()) },
+		"the signature": func(s *seen) { flip(s.response.GetQuoteSignature()) },
+		"a PCR's value": func(s *seen) { flip(s.response.GetPcrBanks()[0].GetPcrValues()[2].GetValue()) },
+		"the true PCR":  func(s *seen) { s.truth.PCRs = map[PCR][]byte{{eventlog.AlgSHA256, 19}: make([]byte, 31)} },
+		"a PCR less":    func(s *seen) { b := s.response.GetPcrBanks()[0]; b.PcrValues = b.GetPcrValues()[:2] },
+		"other PCRs asked for": func(s *seen) {
+			s.request.PcrSelections = []*agentv1.PcrSelection{{HashAlgo: 11, PcrIndices: []int32{17, 18}}}
+		},
 		"the AK":               func(s *seen) { flip(s.response.GetAkPublic()) },
 		"the AK's Name":        func(s *seen) { flip(s.response.GetAkName()) },
 		"an AK of nobody":      func(s *seen) { s.truth.AKs = nil },
