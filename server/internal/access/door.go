@@ -2,7 +2,7 @@ package access
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -49,7 +49,6 @@ type Door struct {
 	heard *rate.Limiter
 	// sameOrigin refuses what a page of another origin has a browser do in the name of whoever uses it, by his certificate or his session.
 	sameOrigin *http.CrossOriginProtection
-	sessions   sessions
 }
 
 // New returns a Door. Its error tells all that is wrong with the rules.
@@ -162,22 +161,31 @@ func shownToken(h http.Header) (text string, shown bool) {
 }
 
 func (d *Door) byToken(ctx context.Context, text string, now time.Time) (Caller, error) {
-	id, digest, err := parseToken(text)
+	kept, err := d.tokenOf(ctx, text)
 	if err != nil {
 		return Caller{}, err
 	}
-	return d.byDigest(ctx, id, digest, now)
+	return callerBy(kept, now)
 }
 
-// byDigest looks a token up.
-func (d *Door) byDigest(ctx context.Context, id string, digest [sha256.Size]byte, now time.Time) (Caller, error) {
+// tokenOf looks a token up by its text.
+func (d *Door) tokenOf(ctx context.Context, text string) (store.Token, error) {
+	id, digest, err := parseToken(text)
+	if err != nil {
+		return store.Token{}, err
+	}
 	kept, err := d.config.Store.TokenByID(ctx, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return Caller{}, &storeError{err}
+		return store.Token{}, &storeError{err}
 	}
-	if !sameDigest(kept.SHA256, digest) {
-		return Caller{}, errors.New("the token is unknown, or was revoked")
+	if subtle.ConstantTimeCompare(kept.SHA256, digest[:]) != 1 { // of a token that there is not, the digest is empty
+		return store.Token{}, errors.New("the token is unknown, or was revoked")
 	}
+	return kept, nil
+}
+
+// callerBy is whoever has shown a token, if it counts at a time.
+func callerBy(kept store.Token, now time.Time) (Caller, error) {
 	if !kept.ExpiresAt.IsZero() && !now.Before(kept.ExpiresAt) {
 		return Caller{}, fmt.Errorf("the token %s has expired", kept.Name)
 	}

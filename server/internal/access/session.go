@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
+
+	"github.com/trustpool/trustpool/server/internal/store"
 )
 
 const (
@@ -17,45 +17,39 @@ const (
 	sessionCookie = "__Host-trustpool"
 	// sessionTime is how long a browser stays signed in.
 	sessionTime = 12 * time.Hour
-	// maxSessions bounds how many there are; beyond it, the oldest ends.
-	maxSessions = 4096
 )
 
-// session is a browser that showed a token.
-type session struct {
-	tokenID string
-	digest  [sha256.Size]byte
-	ends    time.Time
-}
-
-// sessions are in the memory of this process: a restart ends them, and of several servers each has its own. They are known by the SHA-256 of their cookie.
-type sessions struct {
-	mu  sync.Mutex
-	all map[[sha256.Size]byte]session // guarded by mu
-}
-
-// SignIn starts a session for whoever shows a token that counts, and returns its cookie. A token that is removed, or ends, takes its sessions along.
-// store.ErrUnavailable: it could not be looked up.
+// SignIn starts a session for whoever shows a token that counts, and returns its cookie. The session is in the database, so that every server there takes it, and is known by the SHA-256 of the cookie.
+// A token that is removed, or ends, takes its sessions along. store.ErrUnavailable: the token could not be looked up, or the session not be kept.
 func (d *Door) SignIn(ctx context.Context, token string, now time.Time) (*http.Cookie, error) {
-	id, digest, err := parseToken(token)
+	kept, err := d.tokenOf(ctx, token)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.byDigest(ctx, id, digest, now); err != nil {
+	if _, err := callerBy(kept, now); err != nil {
 		return nil, err
 	}
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails
-	d.sessions.add(sha256.Sum256(secret), session{tokenID: id, digest: digest, ends: now.Add(sessionTime)}, now)
+	digest := sha256.Sum256(secret)
+	err = d.config.Store.AddSession(ctx, store.Session{SHA256: digest[:], TokenID: kept.ID, EndsAt: now.Add(sessionTime)}, now)
+	if err != nil && !errors.Is(err, store.ErrNotFound) { // which the token was in the last moment
+		err = &storeError{err}
+	}
+	if err != nil {
+		return nil, err
+	}
 	return cookie(base64.RawURLEncoding.EncodeToString(secret), 0), nil
 }
 
-// SignOut ends the session of a request, if there is one, and returns the cookie that has the browser forget it.
-func (d *Door) SignOut(r *http.Request) *http.Cookie {
-	if key, shown := shownSession(r); shown {
-		d.sessions.remove(key)
+// SignOut ends the session of a request, if there is one, at all servers that share the database, and returns the cookie that has the browser forget it.
+func (d *Door) SignOut(r *http.Request) (*http.Cookie, error) {
+	if digest, shown := shownSession(r); shown {
+		if err := d.config.Store.RemoveSession(r.Context(), digest); err != nil {
+			return nil, err
+		}
 	}
-	return cookie("", -1)
+	return cookie("", -1), nil
 }
 
 // IsSession tells whether a request's caller is known by a session, and so can sign out.
@@ -69,70 +63,30 @@ func cookie(value string, maxAge int) *http.Cookie {
 	return &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
 }
 
-// shownSession returns the key of the session that a request shows.
-func shownSession(r *http.Request) (key [sha256.Size]byte, shown bool) {
+// shownSession returns the digest of the session that a request shows.
+func shownSession(r *http.Request) (digest []byte, shown bool) {
 	shownCookie, err := r.Cookie(sessionCookie)
 	if err != nil {
-		return key, false
+		return nil, false
 	}
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(shownCookie.Value)
 	if err != nil || len(secret) != secretBytes {
-		return key, false
+		return nil, false
 	}
-	return sha256.Sum256(secret), true
+	sum := sha256.Sum256(secret)
+	return sum[:], true
 }
 
-// errNoSession is that of a cookie that is worth nothing.
-var errNoSession = errors.New("the session has ended")
-
-// bySession looks the token of a session up again: it may have been removed since.
-func (d *Door) bySession(ctx context.Context, key [sha256.Size]byte, now time.Time) (Caller, error) {
-	s, there := d.sessions.get(key, now)
-	if !there {
-		return Caller{}, errNoSession
+// bySession looks for a session and its token: either may have ended since.
+func (d *Door) bySession(ctx context.Context, digest []byte, now time.Time) (Caller, error) {
+	kept, err := d.config.Store.SessionToken(ctx, digest, now)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Caller{}, &storeError{err}
 	}
-	caller, err := d.byDigest(ctx, s.tokenID, s.digest, now)
+	if err != nil {
+		return Caller{}, err
+	}
+	caller, err := callerBy(kept, now)
 	caller.session = true
 	return caller, err
-}
-
-func (s *sessions) get(key [sha256.Size]byte, now time.Time) (session, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one, there := s.all[key]
-	return one, there && now.Before(one.ends)
-}
-
-func (s *sessions) remove(key [sha256.Size]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, key)
-}
-
-// add makes room first: for those that have ended, and else for the one that ends next.
-func (s *sessions) add(key [sha256.Size]byte, one session, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.all) >= maxSessions {
-		var next [sha256.Size]byte
-		for k, other := range s.all {
-			if !now.Before(other.ends) {
-				delete(s.all, k)
-			} else if first, chosen := s.all[next]; !chosen || other.ends.Before(first.ends) {
-				next = k
-			}
-		}
-		if len(s.all) >= maxSessions {
-			delete(s.all, next)
-		}
-	}
-	if s.all == nil {
-		s.all = make(map[[sha256.Size]byte]session)
-	}
-	s.all[key] = one
-}
-
-// sameDigest compares in constant time; of a token that there is not, the digest is empty.
-func sameDigest(kept []byte, digest [sha256.Size]byte) bool {
-	return subtle.ConstantTimeCompare(kept, digest[:]) == 1
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/store"
 )
 
 // formDoor is a door that takes sessions.
@@ -37,13 +38,14 @@ func TestASessionEndsAfterTwelveHours(t *testing.T) {
 	}
 }
 
-func TestOnlySoManySessionsAreKeptAndTheOldestGoes(t *testing.T) {
+func TestOnlySoManySessionsOfATokenAreKeptAndTheOldestGoes(t *testing.T) {
 	t.Parallel()
 	d := formDoor(t)
 	token := d.token(t, "alice", access.Reader, time.Time{})
 	began := time.Now()
+	other := d.session(t, d.token(t, "bob", access.Reader, time.Time{}), began.Add(-2*time.Hour))
 	first, second := d.session(t, token, began.Add(-time.Hour)), d.session(t, token, began.Add(-time.Minute))
-	for range 4096 - 1 {
+	for range store.MaxSessions - 1 {
 		d.session(t, token, began)
 	}
 	if w := d.ask(first, nil); w.Code != http.StatusUnauthorized {
@@ -51,6 +53,9 @@ func TestOnlySoManySessionsAreKeptAndTheOldestGoes(t *testing.T) {
 	}
 	if w := d.ask(second, nil); w.Code != http.StatusOK {
 		t.Errorf("the second oldest: %d", w.Code)
+	}
+	if w := d.ask(other, nil); w.Code != http.StatusOK {
+		t.Errorf("an older one of another token: %d", w.Code)
 	}
 }
 

@@ -92,7 +92,12 @@ func back(r *http.Request) string {
 
 // signOut ends the session.
 func (p *Page) signOut(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, p.config.Door.SignOut(r))
+	forgotten, err := p.config.Door.SignOut(r)
+	if err != nil { // still signed in: the browser keeps its cookie, to try again
+		p.fail(w, r, err)
+		return
+	}
+	http.SetCookie(w, forgotten)
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, Root, http.StatusSeeOther)
 }

@@ -47,15 +47,16 @@ func Check(ctx context.Context, path string) (c Checked, err error) {
 // generationGap is by how much generations go on above those of a backup, so that none that was given since comes again.
 const generationGap = 1 << 32
 
-// Restored makes a backup fit to be used: what was found since it was written is not in it. All verdicts are unknown until the nodes were asked, which they are at once, and generations go on above all
-// that were ever given.
+// Restored makes a backup fit to be used: what was found since it was written is not in it. All verdicts are unknown until the nodes were asked, which they are at once, generations go on above all
+// that were ever given, and whoever was signed in has to do so again.
 func (s *Store) Restored(ctx context.Context, a Act, source string) error {
 	err := s.act(ctx, a, func(t tx) (entry, error) {
 		// A node on hold is refused until an administrator decides, and not asked.
 		err := errors.Join(t.skipGenerations(t, generationGap),
 			t.endTrust(a.At, "the database was restored from a backup; the next quote decides", trust.PolicyChanged, "level <> 0 AND node_id NOT IN (SELECT id FROM nodes WHERE state = $1)", trust.Held),
 			t.hurry(a, "state <> $1", trust.Held))
-		return entry{"database.restore", source, nil}, errors.Join(err, t.bumpPolicy())
+		_, sessionsErr := t.exec("DELETE FROM sessions") // some of them were ended since
+		return entry{"database.restore", source, nil}, errors.Join(err, sessionsErr, t.bumpPolicy())
 	})
 	if err != nil {
 		return fmt.Errorf("making a backup fit to be used: %w", err)
