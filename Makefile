@@ -20,7 +20,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test vm-test clean need-go
+.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test fleet-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ openstack-test: need-go ## Holds what the server says to OpenStack against a rea
 
 kubernetes-test: need-go ## Builds a kube-apiserver and kube-scheduler, a quarter of an hour the first time, and holds what the server says to Kubernetes against them; RUN=: only the tests of that name.
 	@$(PART) kubernetes .ci/kubernetes-test
+
+fleet-test: need-go ## Has reboots, other hypervisors, cut networks and killed servers happen to NODES (30) simulated nodes for DURATION (2m), and looks whether every verdict is right.
+	@$(PART) fleet .ci/fleet-test
 
 clean: ## Removes build/.
 	rm -rf build
