@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,38 +14,66 @@ import (
 	"github.com/trustpool/trustpool/tpmsim/pki"
 )
 
+// overseer stands in for systemd (sd_notify(3)).
+type overseer struct {
+	socket string
+	heard  chan string
+	said   *transcript // of the daemon
+}
+
+// newOverseer listens for what daemons tell, and takes each message as it comes: a daemon that is not listened to waits with its eleventh (net.unix.max_dgram_qlen), and would wait at its end, too.
+func newOverseer(t *testing.T, dir string, said *transcript) *overseer {
+	t.Helper()
+
+	s := &overseer{socket: filepath.Join(dir, "notify.sock"), heard: make(chan string, 100_000), said: said}
+	listener, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		message := make([]byte, 4096)
+		for {
+			n, err := listener.Read(message)
+			if err != nil {
+				return
+			}
+			s.heard <- string(message[:n])
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-ended
+	})
+	return s
+}
+
+// told waits until systemd has been told all of these since the last call, in whatever order.
+func (s *overseer) told(t *testing.T, wants ...string) {
+	t.Helper()
+
+	late := time.After(2 * time.Minute)
+	for len(wants) > 0 {
+		select {
+		case message := <-s.heard:
+			wants = slices.DeleteFunc(wants, func(want string) bool { return strings.HasPrefix(message, want) })
+		case <-late:
+			t.Fatalf("systemd was never told %q:\n%s", wants, s.said)
+		}
+	}
+}
+
 // TestSystemdIsToldHowTheServerFares stands in for systemd (sd_notify(3)) and has the server reload in between.
 func TestSystemdIsToldHowTheServerFares(t *testing.T) {
 	t.Parallel()
 
 	x := newSite(t, 1, time.Minute, "")
-	socket := filepath.Join(x.dir, "notify.sock")
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = notify.Close() })
-	told := func(want string) {
-		t.Helper()
-		if err := notify.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-			t.Fatal(err)
-		}
-		message := make([]byte, 4096)
-		for {
-			n, err := notify.Read(message)
-			if err != nil {
-				t.Fatalf("systemd was never told %s: %v\n%s", want, err, x.said)
-			}
-			if strings.HasPrefix(string(message[:n]), want) {
-				return
-			}
-		}
-	}
-
-	x.env = []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"}
+	s := newOverseer(t, x.dir, x.said)
+	x.env = []string{"NOTIFY_SOCKET=" + s.socket, "WATCHDOG_USEC=200000"}
 	x.start(t)
-	told("READY=1")
-	told("WATCHDOG=1")
+	s.told(t, "READY=1")
+	s.told(t, "WATCHDOG=1")
 
 	pair, err := x.ca.Issue(pki.Leaf{DNSNames: []string{"new.example"}, Server: true})
 	if err != nil {
@@ -58,38 +87,21 @@ func TestSystemdIsToldHowTheServerFares(t *testing.T) {
 	if err := x.running.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	told("RELOADING=1")
-	told("READY=1")
+	s.told(t, "RELOADING=1")
+	s.told(t, "READY=1")
 	x.waitUntil(t, "the new certificate is taken over", func(context.Context) bool { return strings.Contains(x.said.String(), "TLS files reloaded") })
 	if code := x.stop(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, x.said)
 	}
-	told("STOPPING=1")
+	s.told(t, "STOPPING=1")
 }
 
 func TestTheStatusLineCountsTheNodes(t *testing.T) {
 	t.Parallel()
 
 	x := newSite(t, 1, time.Minute, "")
-	socket := filepath.Join(x.dir, "notify.sock")
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = notify.Close() })
-	x.env = []string{"NOTIFY_SOCKET=" + socket}
+	s := newOverseer(t, x.dir, x.said)
+	x.env = []string{"NOTIFY_SOCKET=" + s.socket}
 	x.start(t)
-	if err := notify.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	message := make([]byte, 4096)
-	for {
-		n, err := notify.Read(message)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(message[:n]) == "STATUS=0 nodes: 0 trusted, 0 untrusted, 0 unknown" {
-			return
-		}
-	}
+	s.told(t, "STATUS=0 nodes: 0 trusted, 0 untrusted, 0 unknown")
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -59,50 +57,29 @@ func (p *publisher) command(env []string, args ...string) *exec.Cmd {
 	return command
 }
 
-// start starts the daemon, and returns what it tells systemd.
-func (p *publisher) start(t *testing.T) (told func(string)) {
+// start starts the daemon, and returns who is told how it fares.
+func (p *publisher) start(t *testing.T) *overseer {
 	t.Helper()
 
-	socket := filepath.Join(p.dir, "notify.sock")
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.running = p.command([]string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"})
+	s := newOverseer(t, p.dir, p.said)
+	p.running = p.command([]string{"NOTIFY_SOCKET=" + s.socket, "WATCHDOG_USEC=200000"})
 	if err := p.running.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = p.running.Process.Kill()
 		_ = p.running.Wait()
-		_ = notify.Close()
 	})
-	return func(want string) {
-		t.Helper()
-		if err := notify.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-			t.Fatal(err)
-		}
-		message := make([]byte, 4096)
-		for {
-			n, err := notify.Read(message)
-			if err != nil {
-				t.Fatalf("systemd was never told %s: %v\n%s", want, err, p.said)
-			}
-			if strings.HasPrefix(string(message[:n]), want) {
-				return
-			}
-		}
-	}
+	return s
 }
 
 func TestAPublisherThatReachesNobodySaysSoAndGoesOn(t *testing.T) {
 	t.Parallel()
 
 	p := newPublisher(t)
-	told := p.start(t)
-	told("STATUS=0 hosts: 0 trusted, 0 untrusted, 0 unknown; the sink can't be read")
-	told("READY=1")
-	told("WATCHDOG=1")
+	s := p.start(t)
+	s.told(t, "STATUS=0 hosts: 0 trusted, 0 untrusted, 0 unknown; the sink can't be read", "READY=1")
+	s.told(t, "WATCHDOG=1")
 	publisherPage().compare(t, get(t, "http://"+p.admin+"/metrics"))
 	if got := get(t, "http://"+p.admin+"/healthz"); got != "ok\n" {
 		t.Errorf("/healthz: %q", got)
@@ -114,7 +91,7 @@ func TestAPublisherThatReachesNobodySaysSoAndGoesOn(t *testing.T) {
 	if err := p.running.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	told("STOPPING=1")
+	s.told(t, "STOPPING=1")
 	if err := p.running.Wait(); err != nil {
 		t.Errorf("after SIGTERM: %v\n%s", err, p.said)
 	}

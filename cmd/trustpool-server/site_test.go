@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,10 @@ import (
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/tpmsim/pki"
 )
+
+// inTime is how long it may take, on a machine with much else to do, until each node was asked by a schedule of seconds. A node whose challenge died with its server, and that nobody else takes over, waits
+// for longer: until its lease has ended, which is a minute.
+const inTime = 30 * time.Second
 
 // site is the real server with real nodes.
 type site struct {
@@ -82,7 +87,7 @@ func newSite(t *testing.T, nodes int, interval time.Duration, database string) *
 		}
 		files[name+".pem"], files[name+"-key.pem"] = pair.CertPEM, pair.KeyPEM
 	}
-	files["server.yaml"] = []byte(strings.NewReplacer("DATABASE", database, "DIR", x.dir, "ADDRESS", x.address, "INTERVAL", interval.String(), "VALIDITY", (interval*2 + 10*time.Second).String()).Replace(`
+	files["server.yaml"] = []byte(strings.NewReplacer("DATABASE", database, "DIR", x.dir, "ADDRESS", x.address, "INTERVAL", interval.String(), "VALIDITY", (2*interval + 2*time.Minute).String()).Replace(`
 database: DATABASE
 listen: {address: "ADDRESS"}
 tls: {certificate: DIR/server.pem, key: DIR/server-key.pem}
@@ -93,7 +98,7 @@ nodes:
   ek_roots: [DIR/makers.pem]
   interval: INTERVAL
   validity: VALIDITY
-  timeout: 5s
+  timeout: 40s
 admin: {address: ""}
 `))
 	for name, content := range files {
@@ -192,7 +197,7 @@ func (x *site) stop(t *testing.T) int {
 func (x *site) waitUntil(t *testing.T, what string, so func(context.Context) bool) {
 	t.Helper()
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -247,11 +252,13 @@ func (x *site) furnish(t *testing.T) {
 
 func (x *site) roots() *x509.CertPool { return x.ca.Pool() }
 
-// freeAddress returns one that was free a moment ago.
+// freeAddress returns one that stays free until a test listens there, also while its server is down: of all 16 million hosts of the loopback network, nobody else uses this one, and callers get their
+// ports on 127.0.0.1.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	host := net.IPv4(127, byte(1+rand.N(250)), byte(rand.N(256)), byte(1+rand.N(250)))
+	listener, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,8 +150,20 @@ func TestAReplicaWhoseConnectionBreaksLooksAgain(t *testing.T) {
 		done <- err
 	}()
 	<-heard
-	alter(t, b.path, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_locks%' AND pid <> pg_backend_pid() AND datname = current_database()")
-	if err := <-done; err == nil {
+	beside := raw(t, b.path)
+	var broken error
+	until(t, func() bool { // it calls the roll a moment after it has told so, and is known by that
+		if _, err := beside.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_locks%' AND pid <> pg_backend_pid() AND datname = current_database()"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case broken = <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	if broken == nil {
 		t.Fatal("nobody notices")
 	}
 	heard = b.Changed()
@@ -273,11 +285,11 @@ func TestAReplicaThatDiesWhileItWritesKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 
 	b := engine{isPostgres: true}.newBase(t)
-	silent, err := raw(t, b.path+"&idle_in_transaction_session_timeout=300").BeginTx(t.Context(), nil)
+	silent, err := raw(t, b.path).BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := silent.ExecContext(t.Context(), "SELECT pg_advisory_xact_lock(x'7472757374706f6f'::bigint)"); err != nil {
+	if _, err := silent.ExecContext(t.Context(), "SELECT pg_advisory_xact_lock(x'7472757374706f6f'::bigint); SET LOCAL idle_in_transaction_session_timeout = 300"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.HoldNode(t.Context(), act(), "node1", 0, "looks odd"); err != nil {

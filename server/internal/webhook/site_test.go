@@ -93,7 +93,7 @@ func (r *receiver) answers(answer func(n int, w http.ResponseWriter)) {
 // wait waits until that many requests have come in all, and returns them.
 func (r *receiver) wait(t *testing.T, n int) []received {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(2 * time.Minute)
 	for {
 		r.mu.Lock()
 		got := slices.Clone(r.got)
@@ -218,7 +218,7 @@ func (r *running) count(t *testing.T, outcome string) (n float64) {
 // until waits for what comes by itself.
 func until(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	late, ticker := time.After(30*time.Second), time.NewTicker(time.Millisecond)
+	late, ticker := time.After(2*time.Minute), time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
 	for !so() {
 		select {

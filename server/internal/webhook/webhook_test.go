@@ -163,14 +163,25 @@ func TestNothingIsLostOverARestart(t *testing.T) {
 	r.answer = func(int, http.ResponseWriter) {}
 	r.mu.Unlock()
 	c.run("two", r.target("pager")) // at once: the first gave its claim up
-	got := generations(t, r.wait(t, before+3))[before:]
 	changes, err := c.Store.Events(t.Context(), 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := changes[len(changes)-3:]
-	if want := []int64{last[0].Verdict.Generation, last[1].Verdict.Generation, last[2].Verdict.Generation}; !slices.Equal(got, want) {
-		t.Errorf("after the restart it was told of %v, not of %v", got, want)
+	want := []int64{last[0].Verdict.Generation, last[1].Verdict.Generation, last[2].Verdict.Generation}
+	for n := before + len(want); ; n++ {
+		var got []int64
+		for _, g := range generations(t, r.wait(t, n))[before:] {
+			if !slices.Contains(got, g) { // what the first sent at its end may come in after it, once more
+				got = append(got, g)
+			}
+		}
+		if slices.Equal(got, want) {
+			break
+		}
+		if len(got) >= len(want) {
+			t.Fatalf("after the restart it was told of %v, not of %v", got, want)
+		}
 	}
 }
 
@@ -288,12 +299,13 @@ func TestNoRedirectIsFollowedAndNoAddressLogged(t *testing.T) {
 	running := c.run("one", target, gone)
 	c.change("a.example")
 	r.wait(t, 3)
+	until(t, "what refuses connections is complained of", func() bool { return strings.Contains(running.log.String(), "calling 127.0.0.1:1:") })
 	running.stop()
 	if len(elsewhere.wait(t, 0)) > 0 {
 		t.Error("a redirect was followed")
 	}
 	log := running.log.String()
-	if !strings.Contains(log, "not followed") || !strings.Contains(log, "calling 127.0.0.1:1:") || strings.Contains(log, "secret-path") || strings.Count(log, "307") != 1 {
+	if !strings.Contains(log, "not followed") || strings.Contains(log, "secret-path") || strings.Count(log, "307") != 1 {
 		t.Errorf("the log says: %s", log)
 	}
 }
