@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 // door is a Door in front of a handler that says who came through.
@@ -31,15 +31,7 @@ type door struct {
 
 func newDoor(t *testing.T, config access.Config) *door {
 	t.Helper()
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := storetest.New(t)
 	config.Store, config.Logger, config.Registerer = s, slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	d, err := access.New(config)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/trustpool/trustpool/agent"
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/tpmsim"
 	"github.com/trustpool/trustpool/tpmsim/pki"
@@ -155,11 +156,7 @@ func TestARealNodeFromItsFirstDay(t *testing.T) {
 	t.Parallel()
 
 	n := startReal(t)
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
+	s := storetest.New(t)
 	if _, err := s.PutPool(t.Context(), act(), trust.Pool{Name: "pool", Requires: []trust.Requirement{{Part: trust.Hypervisor, Match: trust.AnyOf}}}, 0); err != nil {
 		t.Fatal(err)
 	}

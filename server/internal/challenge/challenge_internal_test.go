@@ -3,7 +3,6 @@ package challenge
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -19,11 +19,7 @@ import (
 func TestAnOutcomeThatCanNotBeStoredCostsNoOtherItsOwn(t *testing.T) {
 	t.Parallel()
 
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := storetest.New(t)
 	now := time.Now()
 	act := store.Act{By: "alice", At: now}
 	if _, err := s.PutPool(t.Context(), act, trust.Pool{Name: "pool"}, 0); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -39,15 +39,7 @@ func act() store.Act { return store.Act{By: "alice", At: time.Now()} }
 // newSite makes a site of n nodes, called node0 and so on, in a bubble.
 func newSite(t *testing.T, n int) *site {
 	t.Helper()
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := storetest.New(t)
 	x := &site{store: s, registry: prometheus.NewRegistry()}
 	var nodes []trust.Node
 	for i := range n {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/knowngood"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/eventlog"
@@ -32,15 +32,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	s, err := store.Open(context.Background(), filepath.Join(t.TempDir(), "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := storetest.New(t)
 	cloud, err := nodetest.NewCloud(t.Context(), s, now())
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func TestNoBinaryHasNodesWithoutATPM(t *testing.T) {
 			t.Fatal(err)
 		}
 		for path := range strings.FieldsSeq(string(deps)) {
-			if path == module+"server/internal/nodetest" || path == module+"server/pgtest" {
+			if path == module+"server/internal/nodetest" || path == module+"server/internal/store/storetest" || path == module+"server/pgtest" {
 				t.Errorf("%s brings along %s", binary, path)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -34,32 +34,12 @@ func act() store.Act { return store.Act{By: "bench", At: time.Now()} }
 // newCentre makes an empty one with a pool.
 func newCentre(b *testing.B, pool trust.Pool, database string) *centre {
 	b.Helper()
-	s := open(b, database)
+	s := storetest.Open(b, database)
 	pool.Requires = []trust.Requirement{{Part: trust.Hypervisor, Match: trust.AnyOf}}
 	if _, err := s.PutPool(b.Context(), act(), pool, 0); err != nil {
 		b.Fatal(err)
 	}
 	return &centre{s, database}
-}
-
-func open(b *testing.B, database string) *store.Store {
-	b.Helper()
-	s, err := store.Open(b.Context(), database)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return s
-}
-
-// file is that of a SQLite database.
-func file(b *testing.B) string {
-	b.Helper()
-	return filepath.Join(b.TempDir(), "trustpool.db")
 }
 
 // approve puts a set in force.
@@ -80,7 +60,7 @@ func (c *centre) run(b *testing.B, replicas int, config challenge.Config, challe
 	for i := range replicas {
 		s := c.store
 		if i > 0 {
-			s = open(b, c.database)
+			s = storetest.Open(b, c.database)
 		}
 		schedule := challenge.New(config, challenge.Deps{
 			Store: s, Challenger: challenger, Enroll: enroll, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),

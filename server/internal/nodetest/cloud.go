@@ -57,6 +57,24 @@ func (c *Cloud) Add(ctx context.Context, hypervisor, name string, aliases ...str
 	return soft, err
 }
 
+// Populate adds a node of each kind: good.example, which has these aliases too, is trusted for validity; bad.example is not; silent.example was never asked.
+func (c *Cloud) Populate(ctx context.Context, validity time.Duration, aliases ...string) error {
+	if _, err := c.Add(ctx, "xen", "good.example", aliases...); err != nil {
+		return err
+	}
+	if _, err := c.Add(ctx, "other", "bad.example"); err != nil {
+		return err
+	}
+	if err := c.Attest(ctx, c.at, validity); err != nil {
+		return err
+	}
+	_, err := c.Add(ctx, "xen", "silent.example")
+	return err
+}
+
+// Node returns a node that was added, or nil.
+func (c *Cloud) Node(name string) *Soft { return c.fleet.nodes[name] }
+
 // Attest challenges all nodes that are due at a time. Their verdicts hold for validity from then on.
 func (c *Cloud) Attest(ctx context.Context, at time.Time, validity time.Duration) error {
 	policy, err := c.Store.Policy(ctx, "pool")

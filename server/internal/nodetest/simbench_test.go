@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/challenge"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -40,7 +41,7 @@ func BenchmarkSimulatedNodes(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := newCentre(b, trust.Pool{Name: "sim", AllowSimulatedNodes: true}, file(b))
+	c := newCentre(b, trust.Pool{Name: "sim", AllowSimulatedNodes: true}, storetest.SQLite.Database(b))
 	agents := challenge.NewAgents(func() (*tls.Config, error) { return clientTLS(dir) }, nil, slog.New(slog.DiscardHandler))
 	b.Cleanup(func() { _ = agents.Close() })
 	enroll := agents.Enroll(func() (challenge.Roots, error) { return challenge.Roots{}, nil })

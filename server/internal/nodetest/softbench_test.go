@@ -8,6 +8,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/server/pgtest"
 	"github.com/trustpool/trustpool/verifier"
@@ -53,7 +54,7 @@ func softSite(b *testing.B, count int, database string) (*centre, *nodetest.Flee
 
 // BenchmarkSoftNodes has 10,000 nodes challenged. First all are due at once, which tells how fast the server is; then it has to keep them fresh, once a minute, with verdicts that hold for a
 // minute and a half. A key in software signs each quote, in this process: its part of the time is measured first and taken off.
-func BenchmarkSoftNodes(b *testing.B) { softNodesOn(b, file(b), 1) }
+func BenchmarkSoftNodes(b *testing.B) { softNodesOn(b, storetest.SQLite.Database(b), 1) }
 
 // BenchmarkSoftNodesPostgres is the same with two replicas that share a PostgreSQL database, which syncs what is committed.
 func BenchmarkSoftNodesPostgres(b *testing.B) { softNodesOn(b, pgtest.Start(b).Database(b), 2) }

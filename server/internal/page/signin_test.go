@@ -3,7 +3,6 @@ package page_test
 import (
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/pgtest"
 )
 
@@ -32,9 +32,9 @@ func (s *site) signedIn(t *testing.T, role access.Role) []string {
 func TestADatabaseThatIsAwayIsSaidSoAndNoWrongGuess(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Start(t)
-	db := open(t, cluster.Database(t))
+	db := storetest.Open(t, cluster.Database(t))
 	s := siteOf(t, db, db)
-	shown := siteOf(t, open(t, filepath.Join(t.TempDir(), "callers.db")), open(t, cluster.Database(t)))
+	shown := siteOf(t, storetest.New(t), storetest.Open(t, cluster.Database(t)))
 	reader := shown.signedIn(t, access.Reader)
 	cluster.Stop(t)
 

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/page"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 )
 
@@ -33,15 +33,7 @@ type site struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	s := emptySite(t)
-	for _, node := range [][]string{{"xen", "good.example", "good"}, {"other", "bad.example"}} {
-		if _, err := s.Add(t.Context(), node[0], node[1], node[2:]...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Attest(t.Context(), time.Now(), validity); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Add(t.Context(), "xen", "silent.example"); err != nil {
+	if err := s.Populate(t.Context(), validity, "good"); err != nil {
 		t.Fatal(err)
 	}
 	soft, err := nodetest.NewSoft("other.example", "other")
@@ -64,30 +56,15 @@ func act() store.Act { return store.Act{By: "token:alice", At: time.Now()} }
 // emptySite has a pool and a set, and no nodes.
 func emptySite(t testing.TB) *site {
 	t.Helper()
-	db := open(t, filepath.Join(t.TempDir(), "trustpool.db"))
+	db := storetest.New(t)
 	return siteOf(t, db, db)
-}
-
-func open(t testing.TB, database string) *store.Store {
-	t.Helper()
-	db, err := store.Open(t.Context(), database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
 }
 
 // siteOf has callers known by one database, and shows another one.
 func siteOf(t testing.TB, callers, db *store.Store) *site {
 	t.Helper()
-	var err error
-	s := &site{tokens: make(map[access.Role]string)}
-	if s.Cloud, err = nodetest.NewCloud(t.Context(), db, time.Now()); err != nil {
+	cloud, err := nodetest.NewCloud(t.Context(), db, time.Now())
+	if err != nil {
 		t.Fatal(err)
 	}
 	form, err := page.SignIn()
@@ -103,17 +80,7 @@ func siteOf(t testing.TB, callers, db *store.Store) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, role := range access.Roles() {
-		text, kept, err := access.NewToken("the-"+role.String(), role, time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := callers.AddToken(t.Context(), act(), kept); err != nil {
-			t.Fatal(err)
-		}
-		s.tokens[role] = text
-	}
-	s.Server = httptest.NewTLSServer(handler)
+	s := &site{Cloud: cloud, Server: httptest.NewTLSServer(handler), tokens: storetest.Tokens(t, callers)}
 	s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	t.Cleanup(s.Close)
 	return s

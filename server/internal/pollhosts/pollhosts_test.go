@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/pollhosts"
-	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 const validity = 5 * time.Minute
@@ -26,41 +25,21 @@ const validity = 5 * time.Minute
 // site is a cloud of one good, one bad and one silent node, and what answers for it.
 type site struct {
 	*nodetest.Cloud
-	nodes   map[string]*nodetest.Soft
 	handler http.Handler
 }
 
 // newSite begins in the bubble's first second.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := storetest.New(t)
 	cloud, err := nodetest.NewCloud(t.Context(), s, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes := make(map[string]*nodetest.Soft)
-	for _, node := range [][]string{{"xen", "good.example", "good", "uuid-1"}, {"other", "bad.example"}} {
-		soft, err := cloud.Add(t.Context(), node[0], node[1], node[2:]...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		nodes[node[1]] = soft
-	}
-	if err := cloud.Attest(t.Context(), time.Now(), validity); err != nil {
+	if err := cloud.Populate(t.Context(), validity, "good", "uuid-1"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cloud.Add(t.Context(), "xen", "silent.example"); err != nil {
-		t.Fatal(err)
-	}
-	return &site{cloud, nodes, pollhosts.Handler(pollhosts.Config{Store: s, FilterCache: pollhosts.DefaultFilterCache, Logger: slog.New(slog.DiscardHandler)})}
+	return &site{cloud, pollhosts.Handler(pollhosts.Config{Store: s, FilterCache: pollhosts.DefaultFilterCache, Logger: slog.New(slog.DiscardHandler)})}
 }
 
 func (s *site) post(body string) (int, []byte) {
@@ -72,7 +51,7 @@ func (s *site) post(body string) (int, []byte) {
 // reattest reboots a node into a hypervisor, and has it challenged.
 func (s *site) reattest(t *testing.T, node, hypervisor string) {
 	t.Helper()
-	s.nodes[node].Reboot(hypervisor)
+	s.Node(node).Reboot(hypervisor)
 	err := s.Store.Hurry(t.Context(), node, time.Now())
 	if err := errors.Join(err, s.Attest(t.Context(), time.Now(), validity)); err != nil {
 		t.Fatal(err)

@@ -1,15 +1,14 @@
 package rest_test
 
 import (
-	"database/sql"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/access"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 func TestAnAKThatIsRefusedIsTrustedNoMore(t *testing.T) {
@@ -120,24 +119,9 @@ func TestTheAdminLogTellsWhoDidWhatAndWhetherItWasAltered(t *testing.T) {
 		t.Error(page.body)
 	}
 
-	s.spoil(t, "UPDATE admin_log SET actor = 'nobody' WHERE seq = 3")
+	storetest.Alter(t, s.database, "UPDATE admin_log SET actor = 'nobody' WHERE seq = 3")
 	check, err = admin.CheckAdminLog(t.Context())
 	if err != nil || check.Intact || check.Last != 2 || !strings.Contains(check.Problem, "entry 3") {
 		t.Error(check, err)
-	}
-}
-
-// spoil changes the database behind the server's back.
-func (s *site) spoil(t *testing.T, statement string) {
-	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(s.dir, "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.ExecContext(t.Context(), statement); err != nil {
-		t.Error(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Error(err)
 	}
 }

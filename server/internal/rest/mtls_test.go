@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/rest"
-	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 // authority makes client certificates of one CA.
@@ -72,22 +71,14 @@ func (a *authority) client(t *testing.T, name string) tls.Certificate {
 
 func TestACertificateWithANameThatARuleHasOpensAsATokenDoes(t *testing.T) {
 	t.Parallel()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := storetest.New(t)
 	rules := []access.Rule{{SAN: []string{"dns:ops.example"}, Role: access.Operator}}
 	door, err := access.New(access.Config{Store: db, Rules: rules, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &site{done: make(chan struct{})}
-	handler, err := rest.New(rest.Config{Store: db, Door: door, Issuer: newIssuer(t, t.TempDir(), slog.New(slog.DiscardHandler)), Hurry: s.hurry, Done: s.done, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	handler, err := rest.New(rest.Config{Store: db, Door: door, Issuer: newIssuer(t, slog.New(slog.DiscardHandler)), Hurry: s.hurry, Done: s.done, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,50 +6,29 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trustpool/trustpool/server/internal/access"
-	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 // bare is a router with all routes, and a caller's token of each role.
 func bare(t *testing.T) (*router, map[access.Role]string) {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := storetest.New(t)
 	door, err := access.New(access.Config{Store: db, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
-	}
-	tokens := make(map[access.Role]string)
-	for _, role := range access.Roles() {
-		text, kept, err := access.NewToken(role.String(), role, time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := db.AddToken(t.Context(), store.Act{By: "test", At: time.Now()}, kept); err != nil {
-			t.Fatal(err)
-		}
-		tokens[role] = text
 	}
 	r, err := newRouter(Config{Store: db, Door: door, Done: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Hurry: func(context.Context, string) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, tokens
+	return r, storetest.Tokens(t, db)
 }
 
 func ask(r *router, token, path string) *httptest.ResponseRecorder {

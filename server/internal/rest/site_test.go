@@ -20,7 +20,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/ear"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/rest"
-	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 const validity = 5 * time.Minute
@@ -29,8 +29,8 @@ const validity = 5 * time.Minute
 type site struct {
 	*nodetest.Cloud
 	*httptest.Server
-	dir    string // of the database
-	tokens map[access.Role]string
+	database string
+	tokens   map[access.Role]string
 
 	handler http.Handler
 	done    chan struct{}
@@ -40,15 +40,7 @@ type site struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	s := emptySite(t)
-	for _, node := range [][]string{{"xen", "good.example", "good"}, {"other", "bad.example"}} {
-		if _, err := s.Add(t.Context(), node[0], node[1], node[2:]...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Attest(t.Context(), time.Now(), validity); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Add(t.Context(), "xen", "silent.example"); err != nil {
+	if err := s.Populate(t.Context(), validity, "good"); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -69,48 +61,29 @@ func emptySite(t testing.TB) *site {
 // unserved is an empty site that nobody can reach yet.
 func unserved(t testing.TB) *site {
 	t.Helper()
-	dir := t.TempDir()
-	db, err := store.Open(t.Context(), filepath.Join(dir, "trustpool.db"))
+	database := storetest.SQLite.Database(t)
+	db := storetest.Open(t, database)
+	cloud, err := nodetest.NewCloud(t.Context(), db, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{dir: dir, tokens: make(map[access.Role]string), done: make(chan struct{})}
-	if s.Cloud, err = nodetest.NewCloud(t.Context(), db, time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	s := &site{Cloud: cloud, database: database, tokens: storetest.Tokens(t, db), done: make(chan struct{})}
 	logger := slog.New(slog.DiscardHandler)
 	door, err := access.New(access.Config{Store: db, Logger: logger, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := rest.New(rest.Config{Store: db, Door: door, Issuer: newIssuer(t, dir, logger), Hurry: s.hurry, Done: s.done, Logger: logger, Registerer: prometheus.NewRegistry()})
+	s.handler, err = rest.New(rest.Config{Store: db, Door: door, Issuer: newIssuer(t, logger), Hurry: s.hurry, Done: s.done, Logger: logger, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, role := range access.Roles() {
-		text, kept, err := access.NewToken("the-"+role.String(), role, time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := db.AddToken(t.Context(), store.Act{By: "test", At: time.Now()}, kept); err != nil {
-			t.Fatal(err)
-		}
-		s.tokens[role] = text
-	}
-
-	s.handler = handler
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return s
 }
 
-// newIssuer signs by a key that is in a folder of dir.
-func newIssuer(t testing.TB, dir string, logger *slog.Logger) *ear.Issuer {
+// newIssuer signs by a key of its own.
+func newIssuer(t testing.TB, logger *slog.Logger) *ear.Issuer {
 	t.Helper()
-	ring, err := ear.OpenFolder(ear.Folder{Path: filepath.Join(dir, "signing-keys"), Lifetime: time.Hour}, logger, func() {})
+	ring, err := ear.OpenFolder(ear.Folder{Path: filepath.Join(t.TempDir(), "signing-keys"), Lifetime: time.Hour}, logger, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 )
 
@@ -13,8 +14,8 @@ import (
 func TestAVerdictFromLaterThanNowDoesNotHold(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		tomorrow := noon.Add(24 * time.Hour)
 		b.attest(t, tomorrow)
 		wantVerdict(t, b.verdict(t, "node1", tomorrow), trust.Trusted, trust.OK)
@@ -36,8 +37,8 @@ func TestAVerdictFromLaterThanNowDoesNotHold(t *testing.T) {
 func TestANodeThatIsDueTooLateIsAskedAtOnce(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		tomorrow, latest := noon.Add(24*time.Hour), noon.Add(10*time.Minute)
 		if n, err := b.Recall(t.Context(), noon, latest); err != nil || n != 0 {
 			t.Errorf("%d of none, %v", n, err)

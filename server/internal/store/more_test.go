@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -15,8 +16,8 @@ import (
 func TestAClaimedNodeIsNobodyElses(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.claim(t, noon)
 		if again, err := b.Claim(t.Context(), noon.Add(59*time.Second), 10, time.Minute); err != nil || len(again) != 0 {
 			t.Fatalf("claimed twice: %+v, %v", again, err)
@@ -24,7 +25,7 @@ func TestAClaimedNodeIsNobodyElses(t *testing.T) {
 		b.claim(t, noon.Add(time.Minute)) // the lease has ended: whoever had it is gone
 
 		// A server claims it, and is gone.
-		gone := on.open(t, b.path)
+		gone := storetest.Open(t, b.path)
 		if claimed, err := gone.Claim(t.Context(), noon.Add(2*time.Minute), 10, time.Hour); err != nil || len(claimed) != 1 {
 			t.Fatalf("%+v, %v", claimed, err)
 		}
@@ -48,8 +49,8 @@ func TestAClaimedNodeIsNobodyElses(t *testing.T) {
 func TestTheNodeThatWaitsTheLongestTellsTheLag(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		for _, test := range []struct {
 			after time.Duration // of noon, when the node is due
 			lag   time.Duration
@@ -69,8 +70,8 @@ func TestTheNodeThatWaitsTheLongestTellsTheLag(t *testing.T) {
 func TestANodeOnHoldWaitsForAnAdministrator(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		if err := b.soft.Rekey(); err != nil {
 			t.Fatal(err)
@@ -112,8 +113,8 @@ func TestANodeOnHoldWaitsForAnAdministrator(t *testing.T) {
 func TestAReleasedNodeKeepsItsKeys(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		if _, err := b.HoldNode(t.Context(), act(), "node1", 1, "looks odd"); err != nil {
 			t.Fatal(err)
 		}
@@ -133,8 +134,8 @@ func TestAReleasedNodeKeepsItsKeys(t *testing.T) {
 func TestAnEnrolmentIsThatOfTheNodeWhichWasAsked(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		pending := trust.Node{Name: "node2.example", Address: "10.0.0.2:9443", Pool: "pool", Binding: verifier.BindingFirstUse}
 		asked, err := b.AddNodes(t.Context(), act(), []trust.Node{pending})
 		if err != nil {
@@ -162,8 +163,8 @@ func TestAnEnrolmentIsThatOfTheNodeWhichWasAsked(t *testing.T) {
 func TestOneTPMVouchesForOneNode(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		other := trust.Node{Name: "node2.example", Address: "10.0.0.2:9443", Pool: "pool", Binding: verifier.BindingFirstUse}
 		asked, err := b.AddNodes(t.Context(), act(), []trust.Node{other})
 		if err != nil {
@@ -199,8 +200,8 @@ func TestOneTPMVouchesForOneNode(t *testing.T) {
 func TestASetGoesForwardOnly(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		if _, err := b.PutSet(t.Context(), act(), b.set, b.set.Revision); !errors.Is(err, store.ErrConflict) {
 			t.Errorf("a set in force was changed: %v", err)
 		}
@@ -237,8 +238,8 @@ func TestASetGoesForwardOnly(t *testing.T) {
 func TestEachActIsInTheAdminLogAndTheLogCantBeAltered(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		last, hash, err := b.CheckAdminLog(t.Context())
 		if err != nil || last != 4 || len(hash) != 32 {
 			t.Fatalf("%d, %x, %v", last, hash, err)
@@ -262,8 +263,8 @@ func TestEachActIsInTheAdminLogAndTheLogCantBeAltered(t *testing.T) {
 			"the first is gone":   "DELETE FROM admin_log WHERE seq = 1",
 			"two change places":   "UPDATE admin_log SET seq = CASE seq WHEN 2 THEN -3 ELSE -2 END WHERE seq IN (2, 3); UPDATE admin_log SET seq = -seq WHERE seq < 0",
 		} {
-			altered := on.newBase(t)
-			alter(t, altered.path, statement)
+			altered := newBase(t, on)
+			storetest.Alter(t, altered.path, statement)
 			if _, _, err := altered.CheckAdminLog(t.Context()); err == nil {
 				t.Errorf("%s, and nobody notices", name)
 			}
@@ -274,8 +275,8 @@ func TestEachActIsInTheAdminLogAndTheLogCantBeAltered(t *testing.T) {
 func TestATokenIsKeptByItsDigest(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		s, _ := on.newStore(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s, _ := newStore(t, on)
 		token := store.Token{Name: "nova", ID: "abc", Role: "reader", SHA256: bytes.Repeat([]byte{1}, 32), ExpiresAt: noon.Add(time.Hour)}
 		if err := s.AddToken(t.Context(), act(), token); err != nil {
 			t.Fatal(err)
@@ -299,8 +300,8 @@ func TestATokenIsKeptByItsDigest(t *testing.T) {
 func TestPagesFollowEachOther(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		var nodes []trust.Node
 		for i := range 25 {
 			nodes = append(nodes, trust.Node{Name: fmt.Sprintf("host%02d", i), Address: "h:1", Pool: "pool", Binding: verifier.BindingFirstUse})
@@ -334,8 +335,8 @@ func TestPagesFollowEachOther(t *testing.T) {
 func TestManyNamesAreLookedUpAtOnce(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		names := make([]string, 10_000)
 		for i := range names {
 			names[i] = fmt.Sprint("nobody", i)

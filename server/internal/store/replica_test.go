@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -51,9 +52,9 @@ func TestWhoeverFollowsTheEventsMissesNone(t *testing.T) {
 	t.Parallel()
 
 	const writers, rounds = 4, 25
-	b := engine{isPostgres: true}.newBase(t)
+	b := newBase(t, storetest.Postgres)
 	b.crowd(t, 2*writers)
-	replicas := []*store.Store{b.Store, engine{}.open(t, b.path)}
+	replicas := []*store.Store{b.Store, storetest.Open(t, b.path)}
 
 	var writing sync.WaitGroup
 	for i := range 2 * writers {
@@ -106,7 +107,7 @@ func TestWhoeverFollowsTheEventsMissesNone(t *testing.T) {
 func TestReplicasThatStartAtOnceMakeTheTablesOnce(t *testing.T) {
 	t.Parallel()
 
-	database := engine{isPostgres: true}.new(t)
+	database := storetest.Postgres.Database(t)
 	var starting sync.WaitGroup
 	for range 3 {
 		starting.Go(func() {
@@ -125,8 +126,8 @@ func TestReplicasThatStartAtOnceMakeTheTablesOnce(t *testing.T) {
 func TestAReplicaHearsOfTheChangesOfTheOthers(t *testing.T) {
 	t.Parallel()
 
-	b := engine{isPostgres: true}.newBase(t)
-	other := engine{}.open(t, b.path)
+	b := newBase(t, storetest.Postgres)
+	other := storetest.Open(t, b.path)
 	follow(t, other)
 	heard := other.Changed()
 	if _, err := b.HoldNode(t.Context(), act(), "node1", 0, "looks odd"); err != nil {
@@ -143,14 +144,14 @@ func TestAReplicaHearsOfTheChangesOfTheOthers(t *testing.T) {
 func TestAReplicaWhoseConnectionBreaksLooksAgain(t *testing.T) {
 	t.Parallel()
 
-	b := engine{isPostgres: true}.newBase(t)
+	b := newBase(t, storetest.Postgres)
 	done, heard := make(chan error, 1), b.Changed()
 	go func() {
 		_, err := b.Follow(t.Context())
 		done <- err
 	}()
 	<-heard
-	beside := raw(t, b.path)
+	beside := storetest.Raw(t, b.path)
 	var broken error
 	until(t, func() bool { // it calls the roll a moment after it has told so, and is known by that
 		if _, err := beside.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_locks%' AND pid <> pg_backend_pid() AND datname = current_database()"); err != nil {
@@ -188,9 +189,9 @@ func claimAll(t *testing.T, s *store.Store, at time.Time) map[string]bool {
 func TestReplicasShareTheNodesOut(t *testing.T) {
 	t.Parallel()
 
-	b := engine{isPostgres: true}.newBase(t)
+	b := newBase(t, storetest.Postgres)
 	b.crowd(t, 19)
-	other := engine{}.open(t, b.path)
+	other := storetest.Open(t, b.path)
 	follow(t, b.Store)
 	leave := follow(t, other)
 	var first, second map[string]bool
@@ -199,7 +200,7 @@ func TestReplicasShareTheNodesOut(t *testing.T) {
 		if len(first) == 10 && len(second) == 10 {
 			return true
 		}
-		alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = 0 WHERE due_at > 0; UPDATE nodes SET due_at = "+fmt.Sprint(noon.UnixMilli()))
+		storetest.Alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = 0 WHERE due_at > 0; UPDATE nodes SET due_at = "+fmt.Sprint(noon.UnixMilli()))
 		return false
 	})
 	for name := range first {
@@ -209,13 +210,13 @@ func TestReplicasShareTheNodesOut(t *testing.T) {
 	}
 
 	// What nobody asks for some time, anybody does.
-	alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = "+fmt.Sprint(noon.UnixMilli()))
+	storetest.Alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = "+fmt.Sprint(noon.UnixMilli()))
 	if all := claimAll(t, b.Store, noon.Add(10*time.Second)); len(all) != 20 {
 		t.Errorf("%d nodes, want all 20", len(all))
 	}
 
 	// What a replica had that is gone, the others ask at once.
-	alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = "+fmt.Sprint(noon.UnixMilli()))
+	storetest.Alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = "+fmt.Sprint(noon.UnixMilli()))
 	if second = claimAll(t, other, noon); len(second) != 10 {
 		t.Fatalf("%d nodes, want 10", len(second))
 	}
@@ -250,10 +251,10 @@ func until(t *testing.T, done func() bool) {
 func TestAnAnswerThatWasOvertakenDoesNotCount(t *testing.T) {
 	t.Parallel()
 
-	b := engine{isPostgres: true}.newBase(t)
+	b := newBase(t, storetest.Postgres)
 	late := b.outcome(t, b.claim(t, noon), noon)
 	other := *b
-	other.Store = engine{}.open(t, b.path)
+	other.Store = storetest.Open(t, b.path)
 	b.soft.Reboot("another")
 	other.attest(t, noon.Add(time.Minute))
 	wantVerdict(t, b.verdict(t, "node1", noon.Add(time.Minute)), trust.Untrusted, trust.PCRMismatch)
@@ -265,10 +266,10 @@ func TestAnAnswerThatWasOvertakenDoesNotCount(t *testing.T) {
 func TestALateAnswerUnderAnEndedLeaseDoesNotCount(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		late := b.outcome(t, b.claim(t, noon), noon)
-		alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = "+fmt.Sprint(noon.UnixMilli()))
+		storetest.Alter(t, b.path, "UPDATE nodes SET leased_until = 0, due_at = "+fmt.Sprint(noon.UnixMilli()))
 		b.soft.Reboot("another")
 		again := noon.Add(time.Second)
 		newer := b.outcome(t, b.claim(t, again), again)
@@ -284,8 +285,8 @@ func TestALateAnswerUnderAnEndedLeaseDoesNotCount(t *testing.T) {
 func TestAReplicaThatDiesWhileItWritesKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 
-	b := engine{isPostgres: true}.newBase(t)
-	silent, err := raw(t, b.path).BeginTx(t.Context(), nil)
+	b := newBase(t, storetest.Postgres)
+	silent, err := storetest.Raw(t, b.path).BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,8 +305,8 @@ func TestAReplicaThatDiesWhileItWritesKeepsNobodyWaiting(t *testing.T) {
 func TestNoTextOfANodeKeepsItsVerdictFromBeingStored(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		o := b.outcome(t, b.claim(t, noon.Add(time.Minute)), noon.Add(time.Minute))
 		o.Verdict.Level, o.Verdict.Reason, o.Verdict.Detail = trust.Untrusted, trust.NoQuote, "no \x00 quote \xff"
@@ -331,8 +332,8 @@ func TestNoTextOfANodeKeepsItsVerdictFromBeingStored(t *testing.T) {
 func TestAfterARestoreNobodyIsTrusted(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		if _, err := b.RetireSet(t.Context(), act(), "nothing", 1); !errors.Is(err, store.ErrNotFound) {
 			t.Error(err)

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 )
 
 func TestABackupIsADatabase(t *testing.T) {
 	t.Parallel()
 
-	b := engine{}.newBase(t) // of PostgreSQL, pg_dump makes one
+	b := newBase(t, storetest.SQLite) // of PostgreSQL, pg_dump makes one
 	b.attest(t, noon)
 	path := filepath.Join(t.TempDir(), "backup.db")
 	if err := b.Backup(t.Context(), path); err != nil {
@@ -23,19 +24,19 @@ func TestABackupIsADatabase(t *testing.T) {
 	if err := b.Backup(t.Context(), path); err == nil {
 		t.Error("a file that was there was overwritten")
 	}
-	restored := &base{Store: engine{}.open(t, path)}
+	restored := &base{Store: storetest.Open(t, path)}
 	wantVerdict(t, restored.verdict(t, "node1", noon), trust.Trusted, trust.OK)
 }
 
 func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		s, database := on.newStore(t)
-		alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, TRUE)")
-		if on.isPostgres { // an older replica works beside newer tables until they say that it can't
-			on.open(t, database)
-			alter(t, database, "UPDATE compatibility SET oldest = 999")
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s, database := newStore(t, on)
+		storetest.Alter(t, database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, TRUE)")
+		if on == storetest.Postgres { // an older replica works beside newer tables until they say that it can't
+			storetest.Open(t, database)
+			storetest.Alter(t, database, "UPDATE compatibility SET oldest = 999")
 			if _, err := s.PutPool(t.Context(), act(), trust.Pool{Name: "pool"}, 0); err == nil || !strings.Contains(err.Error(), "install the newer version") {
 				t.Errorf("an older replica writes: %v", err)
 			}
@@ -55,8 +56,8 @@ func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
 func TestWhatIsPastItsTimeGoes(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		for i := range 4 {
 			b.soft.Reboot(fmt.Sprint("hypervisor ", i%2))
 			b.attest(t, noon.Add(time.Duration(i)*time.Minute))
@@ -92,8 +93,8 @@ func TestWhatIsPastItsTimeGoes(t *testing.T) {
 func TestTheLogOfGoodEvidenceIsTheLastToGo(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		b.soft.Reboot("another hypervisor")
 		b.attest(t, noon.Add(time.Minute))
@@ -114,12 +115,12 @@ func TestTheLogOfGoodEvidenceIsTheLastToGo(t *testing.T) {
 func TestALogIsStoredOnce(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		b.attest(t, noon.Add(time.Minute))
 		var n int
-		if err := raw(t, b.path).QueryRow("SELECT count(*) FROM logs").Scan(&n); err != nil || n != 1 {
+		if err := storetest.Raw(t, b.path).QueryRow("SELECT count(*) FROM logs").Scan(&n); err != nil || n != 1 {
 			t.Errorf("%d logs, %v", n, err)
 		}
 	})

@@ -6,17 +6,18 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 // TestASessionCountsAtEachServerUntilItOrItsTokenEnds signs in at one of two servers on a database and asks the other; of a file there is one server alone.
 func TestASessionCountsAtEachServerUntilItOrItsTokenEnds(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		one, database := on.newStore(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		one, database := newStore(t, on)
 		other := one
-		if on.isPostgres {
-			other = on.open(t, database)
+		if on == storetest.Postgres {
+			other = storetest.Open(t, database)
 		}
 		for _, name := range []string{"alice", "bob"} {
 			if err := one.AddToken(t.Context(), act(), store.Token{Name: name, ID: name, Role: "reader", SHA256: []byte(name)}); err != nil {
@@ -73,8 +74,8 @@ func TestASessionCountsAtEachServerUntilItOrItsTokenEnds(t *testing.T) {
 func TestSessionsThatHaveEndedDoNotPileUp(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		s, database := on.newStore(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s, database := newStore(t, on)
 		if err := s.AddToken(t.Context(), act(), store.Token{Name: "alice", ID: "alice", Role: "reader", SHA256: []byte("alice")}); err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +86,7 @@ func TestSessionsThatHaveEndedDoNotPileUp(t *testing.T) {
 			}
 		}
 		var left int
-		if err := raw(t, database).QueryRowContext(t.Context(), "SELECT count(*) FROM sessions").Scan(&left); err != nil || left != 2 {
+		if err := storetest.Raw(t, database).QueryRowContext(t.Context(), "SELECT count(*) FROM sessions").Scan(&left); err != nil || left != 2 {
 			t.Errorf("%d sessions are kept, %v", left, err)
 		}
 	})

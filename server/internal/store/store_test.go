@@ -12,6 +12,7 @@ import (
 
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
@@ -31,9 +32,9 @@ type base struct {
 	set  trust.Set
 }
 
-func (on engine) newBase(t *testing.T) *base {
+func newBase(t *testing.T, on storetest.Engine) *base {
 	t.Helper()
-	s, path := on.newStore(t)
+	s, path := newStore(t, on)
 	soft, err := nodetest.NewSoft("node1.example", "xen")
 	if err != nil {
 		t.Fatal(err)
@@ -135,10 +136,10 @@ func wantVerdict(t *testing.T, v trust.Verdict, level trust.Level, reason trust.
 func TestWhatWasWrittenIsReadAgain(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
-		again := on.open(t, b.path)
+		again := storetest.Open(t, b.path)
 		node, err := again.Node(t.Context(), "NODE1")
 		if err != nil {
 			t.Fatal(err)
@@ -177,8 +178,8 @@ func TestWhatWasWrittenIsReadAgain(t *testing.T) {
 func TestAnExpiredVerdictIsUnknownWithoutAnybodyEndingIt(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		end := noon.Add(3 * time.Minute)
 		wantVerdict(t, b.verdict(t, "node1", end.Add(-time.Minute)), trust.Trusted, trust.OK)
@@ -210,8 +211,8 @@ func TestAnExpiredVerdictIsUnknownWithoutAnybodyEndingIt(t *testing.T) {
 func TestARenewedVerdictIsNoChange(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		first := b.verdict(t, "node1", noon)
 		b.attest(t, noon.Add(time.Minute))
@@ -238,8 +239,8 @@ func TestARenewedVerdictIsNoChange(t *testing.T) {
 func TestABadAnswerEndsAVerdictAndNoAnswerDoesNot(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		b.attest(t, noon)
 		node := b.claim(t, noon.Add(time.Minute))
 		b.record(t, store.Outcome{Node: node, Lease: noon.Add(2 * time.Minute), At: noon.Add(time.Minute), Due: noon.Add(2 * time.Minute), Problem: "connection refused"})
@@ -271,7 +272,7 @@ func TestABadAnswerEndsAVerdictAndNoAnswerDoesNot(t *testing.T) {
 func TestTrustEndsWithWhatItRestedOn(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
 		for name, withdraw := range map[string]func(context.Context, *base) error{
 			"the set is retired": func(ctx context.Context, b *base) error {
 				_, err := b.RetireSet(ctx, act(), "xen", b.set.Revision)
@@ -310,7 +311,7 @@ func TestTrustEndsWithWhatItRestedOn(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 
-				b := on.newBase(t)
+				b := newBase(t, on)
 				b.attest(t, noon)
 				wantVerdict(t, b.verdict(t, "node1", noon), trust.Trusted, trust.OK)
 				// A quote that is under way when it happens was judged by what holds no more.
@@ -337,8 +338,8 @@ func TestTrustEndsWithWhatItRestedOn(t *testing.T) {
 func TestANameBelongsToOneNode(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		b := on.newBase(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		b := newBase(t, on)
 		second := trust.Node{Name: "node2.example", Aliases: []string{"node1"}, Address: "10.0.0.2:9443", Pool: "pool", Binding: verifier.BindingFirstUse}
 		_, err := b.AddNodes(t.Context(), act(), []trust.Node{second})
 		taken, ok := errors.AsType[*store.TakenError](err)
@@ -398,8 +399,8 @@ func (b *base) attest2(t *testing.T) {
 func TestAddingNodesIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 
-	onBoth(t, func(t *testing.T, on engine) {
-		s, _ := on.newStore(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s, _ := newStore(t, on)
 		if _, err := s.PutPool(t.Context(), act(), trust.Pool{Name: "pool"}, 0); err != nil {
 			t.Fatal(err)
 		}

@@ -8,14 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
 )
 
 // troubled has seven nodes: a0 and a1 fail alike, the second a minute later, b0 otherwise; c0 is trusted, d0's verdict has ended, e0 was never asked, and f0 was, and then decommissioned.
-func (on engine) troubled(t *testing.T) *store.Store {
+func troubled(t *testing.T, on storetest.Engine) *store.Store {
 	t.Helper()
-	s, _ := on.newStore(t)
+	s, _ := newStore(t, on)
 	ctx := t.Context()
 	if _, err := s.PutPool(ctx, act(), trust.Pool{Name: "pool"}, 0); err != nil {
 		t.Fatal(err)
@@ -63,8 +64,8 @@ func (on engine) troubled(t *testing.T) *store.Store {
 
 func TestTroublesAreTheCausesOfTheMostNodesFirst(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, on engine) {
-		s, now := on.troubled(t), noon.Add(10*time.Minute)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s, now := troubled(t, on), noon.Add(10*time.Minute)
 		refused, err := s.Troubles(t.Context(), trust.Untrusted, 5, 5, now)
 		if err != nil {
 			t.Fatal(err)
@@ -94,8 +95,8 @@ func TestTroublesAreTheCausesOfTheMostNodesFirst(t *testing.T) {
 
 func TestTroublesAreAsManyAsWereWanted(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, on engine) {
-		refused, err := on.troubled(t).Troubles(t.Context(), trust.Untrusted, 1, 1, noon.Add(10*time.Minute))
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		refused, err := troubled(t, on).Troubles(t.Context(), trust.Untrusted, 1, 1, noon.Add(10*time.Minute))
 		if err != nil || len(refused) != 1 || refused[0].Nodes != 2 || len(refused[0].Newest) != 1 {
 			t.Errorf("%+v, %v", refused, err)
 		}
@@ -104,8 +105,8 @@ func TestTroublesAreAsManyAsWereWanted(t *testing.T) {
 
 func TestTroublesSayOfEachNodeWhatLookupSays(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, on engine) {
-		s := on.troubled(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s := troubled(t, on)
 		for _, now := range []time.Time{noon.Add(-2 * time.Hour), noon, noon.Add(10 * time.Minute), noon.Add(2 * time.Hour)} {
 			said := make(map[string]trust.Reason)
 			for _, level := range []trust.Level{trust.Untrusted, trust.Unknown} {
@@ -134,8 +135,8 @@ func TestTroublesSayOfEachNodeWhatLookupSays(t *testing.T) {
 
 func TestHostsAreListedByTheBeginningOfTheirNames(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, on engine) {
-		s := on.troubled(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s := troubled(t, on)
 		for begins, want := range map[string]string{"a": "a0 a1 ", "a0": "a0 ", "a00": "", "": "a0 a1 b0 c0 d0 e0 ", "z": "", "%": "", "_": ""} {
 			hosts, err := s.Hosts(t.Context(), store.HostFilter{Begins: begins, Limit: 10}, noon)
 			got := ""

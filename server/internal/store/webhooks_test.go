@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 func TestAWebhookIsToldByOneServerAtATime(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, on engine) {
-		s, _ := on.newStore(t)
+	storetest.OnBoth(t, func(t *testing.T, on storetest.Engine) {
+		s, _ := newStore(t, on)
 		ctx, now := t.Context(), time.Now()
 		position, err := s.ClaimWebhook(ctx, "pager", "one", now, now.Add(time.Minute))
 		if err != nil || position != 0 {

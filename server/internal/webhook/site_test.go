@@ -21,7 +21,7 @@ import (
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/rest"
-	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 	"github.com/trustpool/trustpool/server/internal/webhook"
 )
 
@@ -123,15 +123,7 @@ type cloud struct {
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "trustpool.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := storetest.New(t)
 	at := time.Now()
 	c, err := nodetest.NewCloud(t.Context(), s, at)
 	if err != nil {
