@@ -21,7 +21,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/trust"
 )
 
-const validity = 5 * time.Minute
+const validity = 30 * time.Minute // a busy machine takes minutes for these tests
 
 // site is a page over TLS: good.example (alias good) is trusted, bad.example is not, silent.example was never asked, draft waits for approval.
 type site struct {

@@ -219,25 +219,39 @@ func TestTheLinesOfThePageVerifyAVerdictFromTheKeySetAlone(t *testing.T) {
 		}
 		return a.body
 	}
+	verdictOf := func(name, aud string) func() string { return func() string { return sign(name, aud) } }
 	about := func(name string) string { return strings.ReplaceAll(lines, `"node1.example"`, `"`+name+`"`) }
 	good := sign("good", audience)
 	parts := strings.Split(good, ".")
 	other := emptySite(t).ask(t, "", http.MethodGet, "/.well-known/jwks.json", "").body
-	for name, test := range map[string]struct{ lines, keys, token, prints, complains string }{
-		"trusted":                 {about("good.example"), keys, good, "trusted", ""},
-		"of another host":         {about("other.example"), keys, good, "not trusted", ""},
-		"untrusted":               {about("bad.example"), keys, sign("bad.example", audience), "not trusted", ""},
-		"unknown":                 {about("silent.example"), keys, sign("silent.example", audience), "not trusted", ""},
-		"for somebody else":       {about("good.example"), keys, sign("good", "https://other.example.org"), "", "InvalidAudienceError"},
-		"for nobody":              {about("good.example"), keys, sign("good", ""), "", `MissingRequiredClaimError`},
-		"of another issuer":       {strings.ReplaceAll(about("good.example"), `issuer="trustpool-server"`, `issuer="other"`), keys, good, "", "InvalidIssuerError"},
-		"by another server's key": {about("good.example"), other, good, "", "KeyError"},
-		"another's claims":        {about("bad.example"), keys, parts[0] + "." + strings.Split(sign("bad.example", audience), ".")[1] + "." + parts[2], "", "InvalidSignatureError"},
-		"without a signature":     {about("good.example"), keys, parts[0] + "." + parts[1] + ".", "", "InvalidSignatureError"},
+	forged := func() string {
+		return parts[0] + "." + strings.Split(sign("bad.example", audience), ".")[1] + "." + parts[2]
+	}
+	for name, test := range map[string]struct {
+		lines, keys string
+		sign        func() string
+		prints      string
+		complains   string
+	}{
+		"trusted":                 {about("good.example"), keys, verdictOf("good", audience), "trusted", ""},
+		"of another host":         {about("other.example"), keys, verdictOf("good", audience), "not trusted", ""},
+		"untrusted":               {about("bad.example"), keys, verdictOf("bad.example", audience), "not trusted", ""},
+		"unknown":                 {about("silent.example"), keys, verdictOf("silent.example", audience), "not trusted", ""},
+		"for somebody else":       {about("good.example"), keys, verdictOf("good", "https://other.example.org"), "", "InvalidAudienceError"},
+		"for nobody":              {about("good.example"), keys, verdictOf("good", ""), "", `MissingRequiredClaimError`},
+		"of another issuer":       {strings.ReplaceAll(about("good.example"), `issuer="trustpool-server"`, `issuer="other"`), keys, verdictOf("good", audience), "", "InvalidIssuerError"},
+		"by another server's key": {about("good.example"), other, verdictOf("good", audience), "", "KeyError"},
+		"another's claims":        {about("bad.example"), keys, forged, "", "InvalidSignatureError"},
+		"without a signature":     {about("good.example"), keys, func() string { return parts[0] + "." + parts[1] + "." }, "", "InvalidSignatureError"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			printed, complaint := python(t, test.lines, test.keys, test.token)
+			signed := time.Now()
+			printed, complaint := python(t, test.lines, test.keys, test.sign())
+			for strings.Contains(complaint, "ExpiredSignatureError") && time.Since(signed) > time.Minute { // as long as an unknown one holds: a slow machine
+				signed = time.Now()
+				printed, complaint = python(t, test.lines, test.keys, test.sign())
+			}
 			if printed != test.prints || !strings.Contains(complaint, test.complains) || (complaint == "") != (test.complains == "") {
 				t.Errorf("it printed %q and complained %q", printed, complaint)
 			}

@@ -23,7 +23,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
-const validity = 5 * time.Minute
+const validity = 30 * time.Minute // a busy machine takes minutes for these tests
 
 // site is a server over TLS with a database in a file: good.example (alias good) is trusted, bad.example is not, silent.example was never asked.
 type site struct {
