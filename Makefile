@@ -12,6 +12,7 @@ COMMANDS := trustpool-agent trustpool-server trustpool-sim trustpoolctl
 # The toolchain stamps the version of the commit into the binaries, wherever git answers: not in an unpacked archive, nor in somebody else's clone.
 STAMP    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 DURATION ?= 60s
+QUOTES   ?= 1000000
 # Those of all pictures that the documentation shows.
 SCREENSHOTS := overview overview-dark node node-phone effect
 # Of make bench: full, about a quarter of an hour; short, a minute, good for the hard gates only.
@@ -20,7 +21,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test fleet-test vm-test clean need-go
+.PHONY: help build demo test endurance chaos soak check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test fleet-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,14 @@ test: need-go ## Runs all the tests, with the race detector.
 endurance: need-go ## Quotes and enrols as often as a node does in weeks, and looks what it leaves in the TPM.
 	@.ci/packages swtpm
 	@$(PART) endurance go test -count=1 -run TestManyQuotesAndEnrolments ./agent/internal/tpm -endurance
+
+chaos: need-go ## Breaks what a real agent stands on, one thing after the other, and checks each of its replies meanwhile (needs root); docs/reliability.md.
+	@.ci/packages swtpm
+	@$(PART) chaos go test -tags chaos -count=1 -timeout 20m ./internal/chaos
+
+soak: need-go ## Makes QUOTES quotes (1,000,000) with a fault now and then, and looks what grows in the agent and its TPM.
+	@.ci/packages swtpm
+	@$(PART) soak go test -tags chaos -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/chaos -quotes $(QUOTES)
 
 vm-test: need-go ## Installs the agent's package in a virtual machine and tests it there, on a real kernel and its TPM device.
 	@$(PART) vm-test .ci/vm-test

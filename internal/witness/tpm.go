@@ -3,6 +3,7 @@ package witness
 import (
 	"bytes"
 	"fmt"
+	"sync"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -10,9 +11,15 @@ import (
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
-// Keys looks for keys at a TPM's persistent handles.
+// Keys looks for keys at a TPM's persistent handles, and remembers them: a Name is that of one public area, for ever.
 func Keys(tpm transport.TPM) func(name []byte) (public []byte, ok bool) {
+	var found sync.Map
+
 	return func(name []byte) (public []byte, ok bool) {
+		if known, ok := found.Load(string(name)); ok {
+			return known.([]byte), true //nolint:forcetypeassert // what is stored below
+		}
+
 		// The owner's range of persistent handles, TCG Registry of Reserved TPM 2.0 Handles and Localities, 2.3.1.
 		response, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: 0x81000000, PropertyCount: 254}.Execute(tpm)
 		if err != nil {
@@ -27,6 +34,8 @@ func Keys(tpm transport.TPM) func(name []byte) (public []byte, ok bool) {
 		for _, handle := range handles.Handle {
 			read, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(tpm)
 			if err == nil && bytes.Equal(read.Name.Buffer, name) {
+				found.Store(string(name), read.OutPublic.Bytes())
+
 				return read.OutPublic.Bytes(), true
 			}
 		}

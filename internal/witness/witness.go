@@ -143,7 +143,7 @@ func (w *Witness) check(call *watch, request *agentv1.QuoteRequest, response *ag
 	truths := append([]Truth(nil), call.truths...)
 	w.mu.Unlock()
 
-	var errs []error
+	errs := []error{errors.New("it fits nothing that is true")}
 
 	for _, truth := range truths {
 		err := r.hold(w.withKey(truth, r.akName))
