@@ -13,16 +13,12 @@ func TestAMarkThatSomebodyElseSetsIsAnAlarmAndGone(t *testing.T) {
 	for name, host := range map[string]string{"on an untrusted host": "c", "on a host that nobody attests": "d"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
+			inWorld(t, func(t *testing.T, w *world) {
 				w.run(t)
 				pass(2*time.Minute + time.Second)
 				w.set(host, inPool)
 				pass(5 * time.Second)
-				synctest.Wait()
-				if got := w.shows(host); got != "" {
-					t.Errorf("%s shows %q", host, got)
-				}
+				w.expect(t, host, "")
 				if got := w.metric(t, "alarms_total", "foreign_mark"); got != 1 || !w.said.has("level=ERROR") {
 					t.Errorf("%v alarms, want 1: %s", got, &w.said.text)
 				}
@@ -33,14 +29,12 @@ func TestAMarkThatSomebodyElseSetsIsAnAlarmAndGone(t *testing.T) {
 
 func TestAHostThatHasLongBeenUntrustedNeedsNoWaitForTheAlarm(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		pass(10 * time.Minute) // before the publisher began
 		w.run(t)
 		pass(time.Second)
 		w.set("c", inPool)
 		pass(5 * time.Second)
-		synctest.Wait()
 		if got := w.metric(t, "alarms_total", "foreign_mark"); got != 1 {
 			t.Errorf("%v alarms, want 1", got)
 		}
@@ -49,43 +43,35 @@ func TestAHostThatHasLongBeenUntrustedNeedsNoWaitForTheAlarm(t *testing.T) {
 
 func TestAMarkSoonAfterTheLossOfTrustIsAWarningOnly(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		pass(time.Second)
 		w.set("c", inPool) // untrusted for a second, and never marked
 		pass(5 * time.Second)
-		synctest.Wait()
 		if got := w.metric(t, "alarms_total", ""); got != 0 || !w.said.has("another publisher was late, or somebody sets them") {
 			t.Errorf("%v alarms: %s", got, &w.said.text)
 		}
 		if w.said.has("again") {
 			t.Errorf("it says that c bore marks before: %s", &w.said.text)
 		}
-		if got := w.shows("c"); got != "" {
-			t.Errorf("c shows %q", got)
-		}
+		w.expect(t, "c", "")
 	})
 }
 
 func TestMarksFromBeforeAreNoAlarm(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		pass(10 * time.Minute)
 		w.set("c", inPool)
 		w.run(t)
 		pass(time.Minute)
-		synctest.Wait()
 		if got := w.metric(t, "alarms_total", ""); got != 0 || w.said.has("level=ERROR") {
 			t.Errorf("%v alarms: %s", got, &w.said.text)
 		}
 		if !w.said.has("from before this publisher began") {
 			t.Errorf("not a word: %s", &w.said.text)
 		}
-		if got := w.shows("c"); got != "" {
-			t.Errorf("c shows %q", got)
-		}
+		w.expect(t, "c", "")
 	})
 }
 
@@ -110,22 +96,19 @@ func TestTwoPublishersRaiseNoAlarms(t *testing.T) {
 		pass(2 * time.Minute)
 		late.oracle.do(func() { late.hang = false })
 		pass(2 * time.Minute)
-		synctest.Wait()
 		for _, p := range []*world{w, late} {
 			if got := p.metric(t, "alarms_total", ""); got != 0 {
 				t.Errorf("%v alarms: %s", got, &p.said.text)
 			}
 		}
-		if w.shows("a") != "" || w.shows("b") != inPool {
-			t.Errorf("a shows %q, b %q", w.shows("a"), w.shows("b"))
-		}
+		w.expect(t, "a", "")
+		w.expect(t, "b", inPool)
 	})
 }
 
 func TestTwoPublishersDoNotUndoEachOther(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		other := newWorld()
 		other.memory, other.oracle = w.memory, w.oracle
 		w.run(t)
@@ -133,7 +116,6 @@ func TestTwoPublishersDoNotUndoEachOther(t *testing.T) {
 		pass(time.Second)
 		w.took()
 		pass(time.Minute)
-		synctest.Wait()
 		if got := w.took(); len(got) > 0 {
 			t.Errorf("written: %q", got)
 		}
@@ -142,24 +124,18 @@ func TestTwoPublishersDoNotUndoEachOther(t *testing.T) {
 
 func TestOfTwoHostsThatClaimToBeOneNodeNoneIsTrusted(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		pass(time.Second)
 		w.oracle.do(func() { w.hosts["d"] = w.hosts["a"] }) // d has taken an alias of a's for its name
 		pass(time.Minute)
-		synctest.Wait()
-		if w.shows("a") != "" || w.shows("d") != "" {
-			t.Errorf("a shows %q, d %q", w.shows("a"), w.shows("d"))
-		}
+		w.expect(t, "a", "")
+		w.expect(t, "d", "")
 		if got := w.metric(t, "alarms_total", "claimed_twice"); got != 2 { // one for each of the two, once
 			t.Errorf("%v alarms, want 2", got)
 		}
 		w.memory.do(func() { delete(w.states, "d") })
 		pass(5 * time.Second)
-		synctest.Wait()
-		if got := w.shows("a"); got != inPool {
-			t.Errorf("a shows %q when it is the only one again", got)
-		}
+		w.expect(t, "a", inPool)
 	})
 }

@@ -2,7 +2,6 @@ package publish_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/trustpool/trustpool/server/publish"
@@ -13,12 +12,10 @@ func TestANameThatChangesItsOwnerIsNotTrustedUntilItIsBack(t *testing.T) {
 	for name, absent := range map[string]bool{"at once": false, "by way of nobody": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
+			inWorld(t, func(t *testing.T, w *world) {
 				w.states["a"] = publish.State{ID: "uuid-1"}
 				w.run(t)
 				pass(6 * time.Second)
-				synctest.Wait()
 				if got := w.shows("a"); got != inPool {
 					t.Fatalf("a shows %q", got)
 				}
@@ -28,10 +25,7 @@ func TestANameThatChangesItsOwnerIsNotTrustedUntilItIsBack(t *testing.T) {
 				}
 				w.memory.do(func() { w.states["a"] = publish.State{Marks: []string{inPool}, ID: "uuid-2"} })
 				pass(time.Minute)
-				synctest.Wait()
-				if got := w.shows("a"); got != "" {
-					t.Errorf("under another ID a shows %q", got)
-				}
+				w.expect(t, "a", "")
 				if got := w.metric(t, "alarms_total", "identity_changed"); got != 1 || !w.said.has("alarm=identity_changed") {
 					t.Errorf("%v alarms, want 1: %s", got, &w.said.text)
 				}
@@ -40,10 +34,7 @@ func TestANameThatChangesItsOwnerIsNotTrustedUntilItIsBack(t *testing.T) {
 				}
 				w.memory.do(func() { w.states["a"] = publish.State{ID: "uuid-1"} })
 				pass(5 * time.Second)
-				synctest.Wait()
-				if got := w.shows("a"); got != inPool {
-					t.Errorf("under its old ID a shows %q", got)
-				}
+				w.expect(t, "a", inPool)
 			})
 		})
 	}
@@ -51,16 +42,13 @@ func TestANameThatChangesItsOwnerIsNotTrustedUntilItIsBack(t *testing.T) {
 
 func TestAPublisherThatBeginsTakesNamesAsItFindsThem(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		for _, id := range []string{"uuid-1", "uuid-2"} { // re-installed between the two
 			w.states["a"] = publish.State{ID: id}
 			if _, err := publish.New(w.config, w.deps()).Once(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if got := w.shows("a"); got != inPool {
-				t.Errorf("%s: a shows %q", id, got)
-			}
+			w.expect(t, "a", inPool)
 		}
 	})
 }

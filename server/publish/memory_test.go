@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -206,6 +207,14 @@ type world struct {
 	registry *prometheus.Registry
 	metrics  *publish.Metrics
 	said     *transcript
+
+	told int64 // changes
+}
+
+// inWorld runs a test in a world of its own, where time passes only while everybody waits.
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld()) })
 }
 
 // newWorld has the hosts a and b, which are trusted for an hour, c, which is untrusted, and d, of which the server knows nothing.
@@ -244,8 +253,36 @@ func (w *world) run(t *testing.T) *publish.Publisher {
 	return p
 }
 
-// pass lets time pass in a synctest bubble.
-func pass(d time.Duration) { <-time.After(d) }
+// pass lets time pass, and all be done that is done then.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// tell has the server tell of a change, and waits until all is done that is done then.
+func (w *world) tell(change api.Change) {
+	w.told++
+	w.events <- api.Event{Kind: api.EventVerdict, Generation: w.told, Change: change}
+	synctest.Wait()
+}
+
+// refuse has the sink not write a host.
+func (w *world) refuse(host string, err error) {
+	w.fail = func(_ context.Context, asked string) error {
+		if asked == host {
+			return err
+		}
+		return nil
+	}
+}
+
+// expect fails unless a host shows that now.
+func (w *world) expect(t *testing.T, host, want string) {
+	t.Helper()
+	if got := w.shows(host); got != want {
+		t.Errorf("at %s %s shows %q, want %q", time.Now().Format(time.TimeOnly), host, got, want)
+	}
+}
 
 // metric is the value of a counter or gauge; label is that of its labels that matters, or "".
 func (w *world) metric(t *testing.T, name, label string) float64 {

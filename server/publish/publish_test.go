@@ -16,22 +16,18 @@ import (
 
 func TestTrustedHostsAreMarkedAndNoOthers(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		synctest.Wait()
 		for host, want := range map[string]string{"a": inPool, "b": inPool, "c": "", "d": ""} {
-			if got := w.shows(host); got != want {
-				t.Errorf("%s shows %q, want %q", host, got, want)
-			}
+			w.expect(t, host, want)
 		}
 	})
 }
 
 func TestWhatTakesTrustAwayIsWrittenFirst(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.config.Concurrency = 1
 		w.set("c", inPool)
 		w.set("d", inPool)
@@ -45,13 +41,11 @@ func TestWhatTakesTrustAwayIsWrittenFirst(t *testing.T) {
 
 func TestWhatIsAsItShouldBeIsNotWritten(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		synctest.Wait()
 		w.took()
 		pass(time.Minute)
-		synctest.Wait()
 		if got := w.took(); len(got) > 0 {
 			t.Errorf("written: %q", got)
 		}
@@ -63,23 +57,14 @@ func TestWhatIsAsItShouldBeIsNotWritten(t *testing.T) {
 
 func TestAVerdictThatExpiresIsTakenAwayThen(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.is("a", api.Trusted, 12*time.Second+500*time.Millisecond) // between two full reconciles
 		w.run(t)
 		pass(12*time.Second + 400*time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != inPool {
-			t.Errorf("before its end a shows %q", got)
-		}
+		w.expect(t, "a", inPool)
 		pass(101 * time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != "" {
-			t.Errorf("after its end a shows %q", got)
-		}
-		if got := w.shows("b"); got != inPool {
-			t.Errorf("b shows %q", got)
-		}
+		w.expect(t, "a", "")
+		w.expect(t, "b", inPool)
 	})
 }
 
@@ -104,20 +89,16 @@ func TestWithoutAnAnswerForMaxAgeNobodyIsTrusted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
+			inWorld(t, func(t *testing.T, w *world) {
 				w.run(t)
 				pass(31 * time.Second) // the last answer is of the second 30
-				synctest.Wait()
 				if w.shows("a") != inPool || w.shows("b") != inPool {
 					t.Fatal("the trusted hosts are not marked")
 				}
 				break_(w)
 				pass(59*time.Second + time.Millisecond)
-				synctest.Wait()
-				if w.shows("a") != "" || w.shows("b") != "" {
-					t.Errorf("at the second 90 hosts are marked: a %q, b %q", w.shows("a"), w.shows("b"))
-				}
+				w.expect(t, "a", "")
+				w.expect(t, "b", "")
 			})
 		})
 	}
@@ -130,8 +111,7 @@ func reversed(h []api.Host) []api.Host {
 
 func TestAShortOutageOfTheServerTakesNothingAway(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		synctest.Wait()
 		w.took()
@@ -139,7 +119,6 @@ func TestAShortOutageOfTheServerTakesNothingAway(t *testing.T) {
 		pass(54 * time.Second)
 		w.oracle.do(func() { w.err = nil })
 		pass(time.Minute)
-		synctest.Wait()
 		if got := w.took(); len(got) > 0 {
 			t.Errorf("written: %q", got)
 		}
@@ -148,35 +127,25 @@ func TestAShortOutageOfTheServerTakesNothingAway(t *testing.T) {
 
 func TestAPublisherThatBeginsWithoutAServerLeavesMarksForMoments(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.set("a", inPool)
 		w.err = errors.New("restarting")
 		w.run(t)
 		pass(4 * time.Second)
-		synctest.Wait()
-		if got := w.shows("a"); got != inPool {
-			t.Errorf("after 4 s a shows %q", got)
-		}
+		w.expect(t, "a", inPool)
 		pass(time.Second + time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != "" {
-			t.Errorf("after 5 s a shows %q", got)
-		}
+		w.expect(t, "a", "")
 	})
 }
 
 func TestAChangeIsPublishedAtOnce(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		pass(time.Second)
-		synctest.Wait()
 		w.took()
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 2, Change: w.is("c", api.Trusted, time.Hour)}
-		synctest.Wait()
+		w.tell(w.is("a", api.Untrusted, time.Hour))
+		w.tell(w.is("c", api.Trusted, time.Hour))
 		if got := w.took(); !slices.Contains(got, "a: ") || !slices.Contains(got, "c: "+inPool) || len(got) != 2 {
 			t.Errorf("written: %q", got)
 		}
@@ -188,37 +157,27 @@ func TestAChangeIsPublishedAtOnce(t *testing.T) {
 
 func TestAnEventTakesTrustAwayThoughTheServerCanNotBeAskedAndGivesNone(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		pass(time.Second)
-		synctest.Wait()
 		w.oracle.do(func() { w.err = errors.New("busy") })
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 2, Change: w.is("c", api.Trusted, time.Hour)}
-		synctest.Wait()
-		if w.shows("a") != "" || w.shows("c") != "" {
-			t.Errorf("a shows %q, c %q, want none to be marked", w.shows("a"), w.shows("c"))
-		}
+		w.tell(w.is("a", api.Untrusted, time.Hour))
+		w.tell(w.is("c", api.Trusted, time.Hour))
+		w.expect(t, "a", "")
+		w.expect(t, "c", "")
 	})
 }
 
 func TestANodeThatTheSinkDidNotHaveIsFoundAtItsFirstEvent(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		pass(time.Second)
-		synctest.Wait()
 		w.set("e")
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("e", api.Trusted, time.Hour)}
-		synctest.Wait()
-		if got := w.shows("e"); got != inPool {
-			t.Errorf("e shows %q", got)
-		}
+		w.tell(w.is("e", api.Trusted, time.Hour))
+		w.expect(t, "e", inPool)
 		for range 100 { // a node that lives elsewhere costs one reading of the sink, not one for each of its changes
-			w.events <- api.Event{Kind: api.EventVerdict, Generation: 2, Change: api.Change{Node: "elsewhere.example"}}
-			synctest.Wait()
+			w.tell(api.Change{Node: "elsewhere.example"})
 		}
 		if w.reads > 3 {
 			t.Errorf("the sink was read %d times, want 3", w.reads)
@@ -228,11 +187,9 @@ func TestANodeThatTheSinkDidNotHaveIsFoundAtItsFirstEvent(t *testing.T) {
 
 func TestTheEndOfAStreamIsNoEnd(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		pass(time.Second)
-		synctest.Wait()
 		w.events <- api.Event{Kind: api.EventReady, Generation: 7} // whoever hears this may have missed something: all is looked at
 		synctest.Wait()
 		if w.reads != 2 {
@@ -246,8 +203,7 @@ func TestTheEndOfAStreamIsNoEnd(t *testing.T) {
 
 func TestOneBadHostDoesNotStopTheRest(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.set("c", inPool)
 		tries := map[string]int{}
 		w.fail = func(_ context.Context, host string) error {
@@ -259,10 +215,7 @@ func TestOneBadHostDoesNotStopTheRest(t *testing.T) {
 		}
 		p := w.run(t)
 		pass(2*time.Minute + time.Second)
-		synctest.Wait()
-		if got := w.shows("b"); got != inPool {
-			t.Errorf("b shows %q", got)
-		}
+		w.expect(t, "b", inPool)
 		if err := p.Ready(); err == nil {
 			t.Error("all is well, it says")
 		}
@@ -274,7 +227,6 @@ func TestOneBadHostDoesNotStopTheRest(t *testing.T) {
 		}
 		w.memory.do(func() { w.fail = nil })
 		pass(time.Minute + 5*time.Second)
-		synctest.Wait()
 		if w.shows("a") != inPool || w.shows("c") != "" || p.Ready() != nil {
 			t.Errorf("a shows %q, c %q, ready: %v", w.shows("a"), w.shows("c"), p.Ready())
 		}
@@ -283,8 +235,7 @@ func TestOneBadHostDoesNotStopTheRest(t *testing.T) {
 
 func TestAWriteOfUnknownOutcomeIsTakenBackWhenTrustEnds(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.fail = func(_ context.Context, host string) error {
 			if host != "a" {
 				return nil
@@ -295,18 +246,14 @@ func TestAWriteOfUnknownOutcomeIsTakenBackWhenTrustEnds(t *testing.T) {
 		w.run(t)
 		synctest.Wait()
 		w.memory.do(func() { w.fail = nil })
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
-		synctest.Wait()
-		if got := w.shows("a"); got != "" {
-			t.Errorf("a shows %q before the sink was read again", got)
-		}
+		w.tell(w.is("a", api.Untrusted, time.Hour))
+		w.expect(t, "a", "")
 	})
 }
 
 func TestASinkThatHangsKeepsNobodyTrustedForLonger(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		for _, host := range []string{"e", "f", "g", "h", "i", "j", "k", "l"} {
 			w.set(host)
 			w.is(host, api.Trusted, time.Hour)
@@ -321,23 +268,14 @@ func TestASinkThatHangsKeepsNobodyTrustedForLonger(t *testing.T) {
 		}
 		w.run(t)
 		pass(7*time.Second + time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != "" {
-			t.Errorf("after its end a shows %q", got)
-		}
+		w.expect(t, "a", "")
 	})
 }
 
 func TestAHostThatIsGoneIsNoError(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.fail = func(_ context.Context, host string) error {
-			if host == "a" {
-				return publish.ErrNoHost
-			}
-			return nil
-		}
+	inWorld(t, func(t *testing.T, w *world) {
+		w.refuse("a", publish.ErrNoHost)
 		p := w.run(t)
 		synctest.Wait()
 		if err := p.Ready(); err != nil {
@@ -351,8 +289,7 @@ func TestAHostThatIsGoneIsNoError(t *testing.T) {
 
 func TestALoopThatHangsIsToldToTheWatchdog(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		release := make(chan struct{})
 		w.fail = func(context.Context, string) error { // does not even listen to its context
 			<-release
@@ -377,37 +314,24 @@ func TestALoopThatHangsIsToldToTheWatchdog(t *testing.T) {
 
 func TestNewsOfAHostThatIsGoneIsNoNews(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.fail = func(_ context.Context, host string) error {
-			if host == "a" {
-				return publish.ErrNoHost
-			}
-			return nil
-		}
+	inWorld(t, func(t *testing.T, w *world) {
+		w.refuse("a", publish.ErrNoHost)
 		w.run(t)
 		synctest.Wait()
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
-		synctest.Wait()
-		if got := w.shows("b"); got != inPool {
-			t.Errorf("b shows %q", got)
-		}
+		w.tell(w.is("a", api.Untrusted, time.Hour))
+		w.expect(t, "b", inPool)
 	})
 }
 
 func TestNewsOfAHostThatTheSinkDroppedWhileTheServerIsSilentIsNoNews(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.run(t)
 		synctest.Wait()
 		w.memory.do(func() { delete(w.states, "a") })
 		w.oracle.do(func() { w.err = errors.New("busy") })
 		pass(6 * time.Second)
-		w.events <- api.Event{Kind: api.EventVerdict, Generation: 1, Change: w.is("a", api.Untrusted, time.Hour)}
-		synctest.Wait()
-		if got := w.shows("b"); got != inPool {
-			t.Errorf("b shows %q", got)
-		}
+		w.tell(w.is("a", api.Untrusted, time.Hour))
+		w.expect(t, "b", inPool)
 	})
 }

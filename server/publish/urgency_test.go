@@ -21,12 +21,10 @@ func TestAPublisherThatIsCutOffGivesNothingBackThatAnotherTook(t *testing.T) {
 		w.run(t)
 		late.run(t)
 		pass(31 * time.Second)
-		synctest.Wait()
 		w.took()
 		late.oracle.do(func() { late.err = errors.New("no route to host") })
 		w.is("a", api.Untrusted, time.Hour)
 		pass(28 * time.Second) // less than max_age: the last answer would count
-		synctest.Wait()
 		if got := w.took(); !slices.Equal(got, []string{"a: "}) {
 			t.Errorf("written: %q", got)
 		}
@@ -50,29 +48,21 @@ func (w *world) hangs() {
 
 func TestHostsThatCanNotBeWrittenHoldUpNothingThatLapses(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.config.Concurrency = 2
 		w.hangs() // 40 s, the first time
 		w.is("a", api.Trusted, 47*time.Second)
 		w.run(t)
 		pass(47*time.Second - time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != inPool {
-			t.Errorf("before its end a shows %q", got)
-		}
+		w.expect(t, "a", inPool)
 		pass(2 * time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != "" {
-			t.Errorf("after its end a shows %q", got)
-		}
+		w.expect(t, "a", "")
 	})
 }
 
 func TestHostsThatFailedWaitForThoseThatDidNot(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.config.Concurrency = 1
 		w.hangs() // 80 s, the first time
 		w.run(t)
@@ -89,22 +79,17 @@ func TestHostsThatFailedWaitForThoseThatDidNot(t *testing.T) {
 			}
 		})
 		pass(10 * time.Second)
-		synctest.Wait()
-		if got := w.shows("m"); got != "" {
-			t.Errorf("m shows %q", got)
-		}
+		w.expect(t, "m", "")
 	})
 }
 
 func TestNothingIsGivenOnTrustThatEndedMeanwhile(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.hangs() // 10 s
 		w.is("a", api.Trusted, 7*time.Second)
 		w.run(t)
 		pass(30 * time.Second)
-		synctest.Wait()
 		got := w.took()
 		if slices.Contains(got, "a: "+inPool) || !slices.Contains(got, "b: "+inPool) {
 			t.Errorf("written: %q", got)
@@ -114,17 +99,10 @@ func TestNothingIsGivenOnTrustThatEndedMeanwhile(t *testing.T) {
 
 func TestAllIsNotWellWhileAHostWaits(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.fail = func(_ context.Context, host string) error {
-			if host == "a" {
-				return errors.New("500 Internal Server Error")
-			}
-			return nil
-		}
+	inWorld(t, func(t *testing.T, w *world) {
+		w.refuse("a", errors.New("500 Internal Server Error"))
 		p := w.run(t)
 		pass(11 * time.Second) // it was tried at 0 and 5, and will be at 15
-		synctest.Wait()
 		if err := p.Ready(); err == nil || !strings.Contains(err.Error(), "1 hosts are not as they should be") {
 			t.Errorf("ready: %v", err)
 		}
@@ -136,23 +114,15 @@ func TestAllIsNotWellWhileAHostWaits(t *testing.T) {
 
 func TestAReadingIsBegunAnewWhereSomethingLapses(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.slow = 3 * time.Second
 		w.is("a", api.Trusted, 12*time.Second) // it is read from 10 on
 		p := w.run(t)
 		pass(12*time.Second - time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != inPool {
-			t.Errorf("before its end a shows %q", got)
-		}
+		w.expect(t, "a", inPool)
 		pass(2 * time.Millisecond)
-		synctest.Wait()
-		if got := w.shows("a"); got != "" {
-			t.Errorf("after its end a shows %q", got)
-		}
+		w.expect(t, "a", "")
 		pass(4 * time.Second)
-		synctest.Wait()
 		if got := w.metric(t, "reconciles_total", "sink_unreadable"); got != 0 || w.said.has("something is wrong") || p.Ready() != nil {
 			t.Errorf("%v readings failed, ready: %v; %s", got, p.Ready(), &w.said.text)
 		}
@@ -164,8 +134,7 @@ func TestAReadingIsBegunAnewWhereSomethingLapses(t *testing.T) {
 
 func TestTheLongestIntervalLooksNeitherHungNorBehind(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.config.Server = publish.ServerConfig{URL: "https://trust.example", TokenFile: "/token"}
 		w.config.MaxAge = time.Hour
 		w.config.Interval = 30*time.Second + 1

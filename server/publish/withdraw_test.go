@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,8 +18,7 @@ func TestWithdrawTakesAllMarksWithoutAskingAnybody(t *testing.T) {
 		bars bool
 		want string
 	}{{false, "no_new_guests"}, {true, ""}} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld()
+		inWorld(t, func(t *testing.T, w *world) {
 			w.states["a"] = publish.State{Marks: []string{inPool}}
 			w.states["c"] = publish.State{Bar: publish.NoNewGuests}
 			w.states["d"] = publish.State{Bar: publish.NoNewGuests, Held: true}
@@ -46,16 +44,10 @@ func TestWithdrawTakesAllMarksWithoutAskingAnybody(t *testing.T) {
 
 func TestWithdrawSaysWhatItCouldNotDo(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.set("a", inPool)
 		w.set("b", inPool)
-		w.fail = func(_ context.Context, host string) error {
-			if host == "a" {
-				return errors.New("403 Forbidden")
-			}
-			return nil
-		}
+		w.refuse("a", errors.New("403 Forbidden"))
 		report, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false)
 		if err == nil || w.shows("b") != "" {
 			t.Errorf("error %v, b shows %q", err, w.shows("b"))
@@ -87,16 +79,10 @@ func TestWithdrawTellsOfEachHostTheLastThatItDid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
+			inWorld(t, func(t *testing.T, w *world) {
 				w.set("a", inPool)
 				w.set("b", inPool)
-				w.fail = func(_ context.Context, host string) error {
-					if host == "a" {
-						return errors.New("403 Forbidden")
-					}
-					return nil
-				}
+				w.refuse("a", errors.New("403 Forbidden"))
 				time.AfterFunc(time.Millisecond, func() { w.memory.do(func() { test.meanwhile(w) }) })
 				report, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false)
 				if report.Unread != test.unread || (err != nil) != test.unread || report.Hosts != 4 {
@@ -117,8 +103,7 @@ func TestWithdrawTellsOfEachHostTheLastThatItDid(t *testing.T) {
 func TestOnceReconcilesAndTellsWhat(t *testing.T) {
 	t.Parallel()
 	for _, dry := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld()
+		inWorld(t, func(t *testing.T, w *world) {
 			w.set("c", inPool)
 			w.config.Marks[0].Pools = []string{"gold"}
 			w.set("e")
@@ -151,8 +136,7 @@ func TestOnceReconcilesAndTellsWhat(t *testing.T) {
 
 func TestOnceWithoutAServerTakesMarksAndFails(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	inWorld(t, func(t *testing.T, w *world) {
 		w.set("a", inPool)
 		w.err = errors.New("connection refused")
 		began := time.Now()
