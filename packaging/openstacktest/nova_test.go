@@ -25,6 +25,7 @@ type nova struct {
 	placement noauth
 
 	who      string // calls its API; "admin" is an administrator
+	version  string // of the API, in which it is called
 	commands io.Writer
 	answers  <-chan string
 	log      string
@@ -57,7 +58,7 @@ func startNova(t testing.TB, config novaConfig) *nova {
 func launchNova(t testing.TB, config novaConfig) *nova {
 	t.Helper()
 
-	n := &nova{who: "admin", said: &output{}, log: filepath.Join(t.TempDir(), "nova.log")}
+	n := &nova{who: "admin", version: novaVersion, said: &output{}, log: filepath.Join(t.TempDir(), "nova.log")}
 	if config.Placement == "" {
 		config.Placement = startPlacement(t).URL
 	}
@@ -193,7 +194,7 @@ func (n *nova) call(t testing.TB, status int, method, path string, body, answer 
 }
 
 func (n *nova) header() http.Header {
-	return http.Header{"X-Auth-Token": {n.who}, "X-Openstack-Nova-Api-Version": {novaVersion}}
+	return http.Header{"X-Auth-Token": {n.who}, "X-Openstack-Nova-Api-Version": {n.version}}
 }
 
 // of is the URL of a host's resource provider, which has the UUID of Nova's compute node.

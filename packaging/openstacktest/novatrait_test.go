@@ -37,4 +37,6 @@ func TestTraitDecidesWhereNovaPutsGuests(t *testing.T) {
 	if now := n.guest(t, g.ID); now.Status != "ACTIVE" || now.Host != g.Host {
 		t.Errorf("the guest that ran there is %s", now)
 	}
+
+	t.Run("but for moves that are forced", n.forced)
 }
