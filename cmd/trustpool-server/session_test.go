@@ -43,6 +43,11 @@ func (p *person) sends(at *site, site, method, path string, form url.Values) (in
 	if p.cookie != "" {
 		r.Header.Set("Cookie", p.cookie)
 	}
+	return p.answer(r)
+}
+
+// answer is that to a request.
+func (p *person) answer(r *http.Request) (int, string) {
 	response, err := p.http.Do(r)
 	if err != nil {
 		return 0, err.Error()
@@ -56,6 +61,18 @@ func (p *person) sends(at *site, site, method, path string, form url.Values) (in
 		p.cookie = value
 	}
 	return response.StatusCode, string(raw)
+}
+
+// asks asks a server's API with the administrator's token.
+func (p *person) asks(at *site, path string) (int, string) {
+	p.t.Helper()
+
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "https://"+at.address+path, http.NoBody)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+at.token)
+	return p.answer(r)
 }
 
 // sees wants the page at a server, or the form for strangers.

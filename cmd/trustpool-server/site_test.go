@@ -197,7 +197,7 @@ func (x *site) stop(t *testing.T) int {
 func (x *site) waitUntil(t *testing.T, what string, so func(context.Context) bool) {
 	t.Helper()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // for machines that have much else to do
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

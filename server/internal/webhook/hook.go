@@ -17,10 +17,12 @@ import (
 )
 
 const (
-	// leaseTime is how long a server tells a hook without saying so again, and the longest that a hook waits when its server dies. It is well above attemptTime and maxPause.
-	leaseTime = 3 * time.Minute
-	// renewAt is how much of that has to be left.
-	renewAt = 2 * time.Minute
+	// leaseTime is how long a server tells a hook without saying so again, and the longest that a hook waits when its server dies.
+	leaseTime = 45 * time.Second
+	// renewAt is how much of that has to be left when an attempt begins. It is above attemptTime by more than the clocks of two servers may differ.
+	renewAt = 30 * time.Second
+	// keepEvery is how often the claim is looked after in a pause; leaseTime less that is renewAt and something.
+	keepEvery = 10 * time.Second
 	// lookEvery is how often it is looked for changes that other servers made, and for claims that ended.
 	lookEvery = 5 * time.Second
 	// maxPause is the longest pause between two attempts.
@@ -95,13 +97,26 @@ func (h *Hook) Run(ctx context.Context) {
 		default:
 			h.recovered()
 		}
-		timer := time.NewTimer(pause)
+		h.rest(ctx, changed, pause)
+	}
+}
+
+// rest waits until a pause is over, or something changed, and keeps the claim meanwhile: whoever waits for a receiver is not dead.
+func (h *Hook) rest(ctx context.Context, changed <-chan struct{}, pause time.Duration) {
+	for ; pause > 0; pause -= keepEvery {
+		timer := time.NewTimer(min(pause, keepEvery))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
+			return
 		case <-changed:
+			timer.Stop()
+			return
 		case <-timer.C:
 		}
-		timer.Stop()
+		if pause > keepEvery && h.claim(ctx) != nil {
+			return // the next attempt tells why
+		}
 	}
 }
 
@@ -142,6 +157,9 @@ func (h *Hook) claim(ctx context.Context) error {
 		h.position = position
 	}
 	h.noted, h.leased = position, until
+	if time.Until(until) < attemptTime { // its end was reckoned before the database was asked
+		return errors.New("the database took too long to answer")
+	}
 	return nil
 }
 
