@@ -113,3 +113,34 @@ func TestTheTLSKeyStaysOutOfTheWayOfAKs(t *testing.T) {
 		}
 	}
 }
+
+func TestWithSPIFFEThereAreNoFilesAndNoOtherNames(t *testing.T) {
+	t.Parallel()
+
+	for want, change := range map[string]func(*agent.Config){
+		"":                         func(*agent.Config) {},
+		"tls.certificate":          func(c *agent.Config) { c.TLS.Certificate = "/c.pem" },
+		"tls.key":                  func(c *agent.Config) { c.TLS.Key = agent.KeyInTPM },
+		"tls.client_ca":            func(c *agent.Config) { c.TLS.ClientCA = "/ca.pem" },
+		"tls.crl":                  func(c *agent.Config) { c.TLS.CRL = "/crl.pem" },
+		"tls.tpm_handle":           func(c *agent.Config) { c.TLS.TPMHandle = 0x81018300 },
+		"tls.spiffe.socket":        func(c *agent.Config) { c.TLS.SPIFFE.Socket = "" },
+		"tls.spiffe.trust_domains": func(c *agent.Config) { c.TLS.SPIFFE.TrustDomains, c.Clients[0].SAN = nil, nil },
+		"tls.spiffe.id":            func(c *agent.Config) { c.TLS.SPIFFE.ID = "agent" },
+		"clients[0].san":           func(c *agent.Config) { c.Clients[0].SAN = []string{"dns:a.example"} },
+		"clients":                  func(c *agent.Config) { c.Clients = nil },
+		"tls.spiffe.trust_domains[0]": func(c *agent.Config) {
+			c.TLS.SPIFFE.TrustDomains[0] = "Example.org"
+		},
+	} {
+		config := validConfig()
+		config.TLS = agent.TLSConfig{SPIFFE: agent.SPIFFEConfig{Socket: "unix:///run/api.sock", TrustDomains: []string{"example.org", "friends.example"}}}
+		config.Clients[0].SAN = []string{"uri:spiffe://friends.example/server"}
+		change(&config)
+
+		err := config.Validate()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want+": ")) {
+			t.Errorf("%q: got %v", want, err)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/trustpool/trustpool/agent/internal/tpm"
 	"github.com/trustpool/trustpool/internal/certname"
+	"github.com/trustpool/trustpool/internal/spiffe"
 )
 
 // ListenConfig says where callers come in, and how many.
@@ -38,7 +39,7 @@ type ListenConfig struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 }
 
-// TLSConfig names the files for mutual TLS 1.3. All but the CRL are needed if listen.address is set. Instead of a path, credential:NAME means what systemd's
+// TLSConfig names the files for mutual TLS 1.3, or the SPIFFE Workload API that takes their place. All files but the CRL are needed if listen.address is set. Instead of a path, credential:NAME means what systemd's
 // LoadCredential=NAME:... gave to the unit. The files are read again whenever they change, and on SIGHUP; what can't be used replaces nothing. Connections
 // of callers that may not come in any more are closed.
 type TLSConfig struct {
@@ -54,7 +55,12 @@ type TLSConfig struct {
 	// CRL holds these authorities' certificate revocation lists (PEM, or one in DER). An outdated list counts on, with a warning in the log. Default: none, nobody is
 	// revoked.
 	CRL string `yaml:"crl"`
+	// SPIFFE takes the X.509-SVID and the bundles from a SPIFFE Workload API, in place of all of the above. Clients are then known by their SPIFFE IDs alone. Default: none.
+	SPIFFE SPIFFEConfig `yaml:"spiffe"`
 }
+
+// SPIFFEConfig says where X.509-SVIDs and bundles come from: socket (unix:///PATH), id (default: the first one that the Workload API gives) and trust_domains.
+type SPIFFEConfig = spiffe.Config
 
 // ClientRule gives roles to the callers whose certificate has one of the names. A caller that several rules match has the roles of all of them, and the most
 // generous limits; the PCRs of a rule go with the roles of that rule. Callers whom no rule matches are not let in at all. Rules are read again on SIGHUP.
@@ -177,6 +183,12 @@ func (c ListenConfig) validateBounds(p *problems) {
 }
 
 func (c TLSConfig) validate(p *problems) {
+	if c.SPIFFE.Enabled() {
+		c.validateSPIFFE(p)
+
+		return
+	}
+
 	for _, file := range []struct{ key, path string }{{"certificate", c.Certificate}, {"key", c.Key}, {"client_ca", c.ClientCA}} {
 		if file.path == "" {
 			p.add("tls."+file.key, "missing; mutual TLS needs it, write the path of a PEM file, or credential:NAME")
@@ -188,6 +200,17 @@ func (c TLSConfig) validate(p *problems) {
 			p.add("tls."+file.key, "%q is neither an absolute path nor credential:NAME; write one of them", file.path)
 		}
 	}
+}
+
+// validateSPIFFE leaves one place where certificates come from.
+func (c TLSConfig) validateSPIFFE(p *problems) {
+	for _, file := range []struct{ key, path string }{{"certificate", c.Certificate}, {"key", c.Key}, {"client_ca", c.ClientCA}, {"crl", c.CRL}} {
+		if file.path != "" {
+			p.add("tls."+file.key, "it says nothing with tls.spiffe, where all of it comes from the Workload API; remove one of them")
+		}
+	}
+
+	c.SPIFFE.Check(func(key, text string) { p.add("tls.spiffe."+key, "%s", text) })
 }
 
 // validateTLSHandle keeps the TLS key out of the way of the AKs. TPM 2.0 Part 2, 7.4: persistent objects of the owner have handles 0x81000000 to 0x817FFFFF.
@@ -213,7 +236,12 @@ func (c Config) validateClients(p *problems) {
 		}
 
 		for _, san := range rule.SAN {
-			if _, problem := certname.Parse(san); problem != "" {
+			_, problem := certname.Parse(san)
+			if problem == "" && c.TLS.SPIFFE.Enabled() {
+				problem = c.TLS.SPIFFE.CheckRule(san)
+			}
+
+			if problem != "" {
 				p.add(key+".san", "%q %s", san, problem)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/trustpool/trustpool/agent"
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
+	"github.com/trustpool/trustpool/internal/spiffe"
 )
 
 // How long before their end certificates are warned of.
@@ -23,6 +24,10 @@ const (
 
 // examineTLS looks at the TLS files as the daemon would, and then at what it would only find out with its callers.
 func examineTLS(config agent.Config) []agent.Finding {
+	if config.TLS.SPIFFE.Enabled() {
+		return []agent.Finding{examineWorkloadAPI(config.TLS.SPIFFE)}
+	}
+
 	names, canLoad := tlsFilesOutside(config.TLS)
 	if !canLoad {
 		return nil // it was told
@@ -52,6 +57,32 @@ func examineTLS(config agent.Config) []agent.Finding {
 	findings = append(findings, revocation(config.TLS.CRL, facts.Outdated))
 
 	return findings
+}
+
+// examineWorkloadAPI looks whether the socket is there. What it would give to the daemon it tells nobody else.
+func examineWorkloadAPI(config agent.SPIFFEConfig) agent.Finding {
+	const check = "tls"
+
+	path, err := spiffe.SocketPath(config.Socket)
+	if err != nil {
+		return found(check, agent.OutcomeFailed, "write tls.spiffe.socket: unix:///PATH", "%v", err)
+	}
+
+	info, err := os.Stat(path)
+	if err != nil {
+		return found(check, agent.OutcomeFailed, "start the SPIRE agent, with this path as its socket_path; the daemon waits for it", "the socket of the SPIFFE Workload API: %v", err)
+	}
+
+	if info.Mode().Type() != os.ModeSocket {
+		return found(check, agent.OutcomeFailed, "write tls.spiffe.socket: unix:///PATH, the socket_path of the SPIRE agent", "%s is no socket", path)
+	}
+
+	if strings.HasPrefix(path, "/tmp/") || strings.HasPrefix(path, "/var/tmp/") {
+		return found(check, agent.OutcomeFailed, "have the SPIRE agent make it elsewhere: socket_path = \"/run/spire/agent/public/api.sock\"",
+			"%s is there, but the unit has a /tmp of its own (PrivateTmp=) and does not see it", path)
+	}
+
+	return found(check, agent.OutcomeOK, "", "the socket of the SPIFFE Workload API is there; what it gives to the daemon is in its log and status")
 }
 
 // tlsFilesOutside names the files without those that systemd gives to the unit alone. Without the key, the certificate can be looked at still.

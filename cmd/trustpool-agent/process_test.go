@@ -53,6 +53,13 @@ func (s *transcript) String() string {
 func (s *transcript) wait(t *testing.T, words ...string) string {
 	t.Helper()
 
+	return s.waitCount(t, 1, words...)
+}
+
+// waitCount returns the last one of so many lines with these words, when it was said.
+func (s *transcript) waitCount(t *testing.T, count int, words ...string) string {
+	t.Helper()
+
 	for {
 		s.mu.Lock()
 
@@ -64,8 +71,14 @@ func (s *transcript) wait(t *testing.T, words ...string) string {
 		said := s.said
 		s.mu.Unlock()
 
+		found := 0
+
 		for line := range strings.Lines(text) {
-			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+			if slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				continue
+			}
+
+			if found++; found == count {
 				return line
 			}
 		}
@@ -73,7 +86,7 @@ func (s *transcript) wait(t *testing.T, words ...string) string {
 		select {
 		case <-said:
 		case <-time.After(time.Minute):
-			t.Fatalf("no line with %q in\n%s", words, text)
+			t.Fatalf("not %d lines with %q in\n%s", count, words, text)
 		}
 	}
 }

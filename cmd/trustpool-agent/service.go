@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -41,17 +42,36 @@ func runService(ctx context.Context, configPath string, stderr io.Writer) error 
 	}
 	defer s.given.close()
 
-	if config.Listen.Address != "" {
-		if config.TLS.Key == agent.KeyInTPM {
-			s.deps.TLSKey = agent.NewTLSKey()
-		}
-
-		if s.tls, err = daemon.LoadTLS(tlsFiles(config.TLS, s.deps.TLSKey), logger); err != nil {
-			return daemon.UsageError{Err: err}
-		}
+	if err := s.loadTLS(); err != nil {
+		return err
 	}
 
 	return s.run(ctx)
+}
+
+// loadTLS finds out where certificates come from, if callers come in by TLS.
+func (s *service) loadTLS() (err error) {
+	config := s.config
+	if config.Listen.Address == "" {
+		return nil
+	}
+
+	if config.TLS.SPIFFE.Enabled() {
+		s.spiffe = daemon.NewSPIFFE(config.TLS.SPIFFE, s.deps.Logger)
+		s.tls = s.spiffe.ServerTLS(false)
+
+		return nil
+	}
+
+	if config.TLS.Key == agent.KeyInTPM {
+		s.deps.TLSKey = agent.NewTLSKey()
+	}
+
+	if s.tls, err = daemon.LoadTLS(tlsFiles(config.TLS, s.deps.TLSKey), s.deps.Logger); err != nil {
+		return daemon.UsageError{Err: err}
+	}
+
+	return nil
 }
 
 // readConfig reads the config as it is written.
@@ -93,9 +113,9 @@ func tlsFiles(config agent.TLSConfig, key *agent.TLSKey) daemon.TLSFiles {
 	return files
 }
 
-// serverTLS loads the TLS files once, if the config asks for a listener that needs them.
+// serverTLS loads the TLS files once, if the config asks for a listener that needs them. What a Workload API would give to the daemon, no other process can know.
 func serverTLS(config agent.Config) (*tls.Config, error) {
-	if config.Listen.Address == "" {
+	if config.Listen.Address == "" || config.TLS.SPIFFE.Enabled() {
 		return nil, nil
 	}
 
@@ -123,8 +143,9 @@ type service struct {
 	deps   agent.Deps
 	// listening, if not nil, is called once callers can come in.
 	listening func(address string) error
-	// tls and reload, if not nil, follow files that change; reloads counts how often.
+	// tls and reload, if not nil, follow files that change; reloads counts how often. spiffe is what tls follows, if it is no files.
 	tls     *daemon.TLS
+	spiffe  *daemon.SPIFFE
 	reload  func() (agent.Config, error)
 	reloads reloads
 	// given are sockets that systemd opened.
@@ -158,6 +179,10 @@ func (s service) run(ctx context.Context) error {
 	supervisor := daemon.NewSupervisor(s.deps.Logger)
 	s.deps.OnStatus = supervisor.Status
 
+	if s.spiffe != nil {
+		s.spiffe.OnRemark(func(line string) { supervisor.Remark("tls", line) })
+	}
+
 	node, err := agent.New(s.config, s.deps)
 	if err != nil {
 		return err
@@ -184,7 +209,7 @@ func (s service) run(ctx context.Context) error {
 	})
 
 	if listeners.admin != nil {
-		admin := daemon.Admin{Registry: registry, Healthy: node.Hung, Ready: node.Ready, Logger: s.deps.Logger}
+		admin := daemon.Admin{Registry: registry, Healthy: node.Hung, Ready: s.ready(node), Logger: s.deps.Logger}
 		group.Go(func() error { return admin.Serve(ctx, listeners.admin) })
 	}
 
@@ -193,6 +218,15 @@ func (s service) run(ctx context.Context) error {
 	}
 
 	return group.Wait()
+}
+
+// ready says why nobody can get a quote.
+func (s service) ready(node *agent.Agent) func() error {
+	if s.spiffe == nil {
+		return node.Ready
+	}
+
+	return func() error { return errors.Join(s.spiffe.Ready(), node.Ready()) }
 }
 
 // follow takes over files that change, as long as the group runs. When it returns, SIGHUP ends nothing any more.

@@ -3,6 +3,10 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -25,6 +29,10 @@ type Supervisor struct {
 	logger *slog.Logger
 	// lines are those yet to be told: the last one only.
 	lines chan string
+
+	mu      sync.Mutex
+	line    string            // guarded by mu, as is remarks
+	remarks map[string]string // by what they are about
 }
 
 // NewSupervisor returns one that feeds the watchdog of this process's unit, if it has one.
@@ -39,6 +47,42 @@ func NewSupervisor(logger *slog.Logger) *Supervisor {
 
 // Status takes a line for systemctl status. It never waits for systemd.
 func (s *Supervisor) Status(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.line = line
+	s.show()
+}
+
+// Remark takes what stands before the line of Status about a part of the daemon; empty: nothing.
+func (s *Supervisor) Remark(about, remark string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.remarks == nil {
+		s.remarks = make(map[string]string)
+	}
+
+	s.remarks[about] = remark
+	s.show()
+}
+
+// show puts the line together. The caller holds the lock, so that the last one is the last that is told.
+func (s *Supervisor) show() {
+	var parts []string
+
+	for _, about := range slices.Sorted(maps.Keys(s.remarks)) {
+		if remark := s.remarks[about]; remark != "" {
+			parts = append(parts, about+": "+remark)
+		}
+	}
+
+	if s.line != "" {
+		parts = append(parts, s.line)
+	}
+
+	line := strings.Join(parts, "; ")
+
 	for {
 		select {
 		case s.lines <- line:

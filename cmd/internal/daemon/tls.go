@@ -13,11 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TLS is a server's side of mutual TLS 1.3, from files that may change while it serves. One from LoadTLS demands and verifies a client's certificate; only
+// TLS is a server's side of mutual TLS 1.3, from files that may change while it serves, or from a SPIFFE Workload API. One from LoadTLS demands and verifies a client's certificate; only
 // LoadTokenTLS makes one that lets clients in without, for servers that know them by something else. What can't be used replaces nothing: the last good files go on serving.
 type TLS struct {
 	files   TLSFiles
-	tokens  bool // a client may come without a certificate
+	svid    *SPIFFE // in place of files, if not nil
+	tokens  bool    // a client may come without a certificate
 	logger  *slog.Logger
 	present atomic.Pointer[material]
 
@@ -60,6 +61,25 @@ func loadTLS(files TLSFiles, tokens bool, logger *slog.Logger) (*TLS, error) {
 	return t, nil
 }
 
+// ServerTLS returns a server's side that follows the Workload API. With tokens, a client may come without a certificate, as with LoadTokenTLS. Its Run is that of s.
+func (s *SPIFFE) ServerTLS(tokens bool) *TLS {
+	return &TLS{svid: s, tokens: tokens, logger: s.logger}
+}
+
+// material returns what counts now.
+func (t *TLS) material() (*material, error) {
+	if t.svid == nil {
+		return t.present.Load(), nil
+	}
+
+	present, err := t.svid.now(time.Now())
+	if err != nil {
+		return nil, err
+	}
+
+	return present.server, nil
+}
+
 // Config returns a config that follows the files. Its VerifyConnection can be asked again at any time whether a connection would still be let in.
 func (t *TLS) Config() *tls.Config {
 	return &tls.Config{
@@ -67,12 +87,15 @@ func (t *TLS) Config() *tls.Config {
 		ClientAuth:         tls.RequireAndVerifyClientCert,
 		ClientCAs:          x509.NewCertPool(), // nobody, should the files' own config ever be passed by
 		VerifyConnection:   t.VerifyConnection,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return t.config(), nil },
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return t.config() },
 	}
 }
 
-func (t *TLS) config() *tls.Config {
-	m := t.present.Load()
+func (t *TLS) config() (*tls.Config, error) {
+	m, err := t.material()
+	if err != nil {
+		return nil, err
+	}
 
 	return &tls.Config{
 		MinVersion:       tls.VersionTLS13,
@@ -80,7 +103,7 @@ func (t *TLS) config() *tls.Config {
 		ClientAuth:       t.clientAuth(m),
 		ClientCAs:        m.authorities,
 		VerifyConnection: t.VerifyConnection,
-	}
+	}, nil
 }
 
 // clientAuth is what the handshake demands of a client.
@@ -107,19 +130,34 @@ func (t *TLS) VerifyConnection(state tls.ConnectionState) error {
 		return errors.New("no client certificate")
 	}
 
-	return t.present.Load().verify(state.PeerCertificates, time.Now())
+	m, err := t.material()
+	if err != nil {
+		return err
+	}
+
+	return m.verify(state.PeerCertificates, time.Now())
 }
 
 // OnChange has a function called after each change of the files that was taken over.
 func (t *TLS) OnChange(changed func()) {
+	if t.svid != nil {
+		t.svid.OnChange(changed)
+
+		return
+	}
+
 	t.mu.Lock()
 	defer t.mu.Unlock()
 
 	t.changed = changed
 }
 
-// Reload reads the files again. Its error was logged and counted, and changes nothing.
+// Reload reads the files again. Its error was logged and counted, and changes nothing. A Workload API tells by itself what is new.
 func (t *TLS) Reload() error {
+	if t.svid != nil {
+		return nil
+	}
+
 	t.mu.Lock()
 	defer t.mu.Unlock()
 
@@ -175,6 +213,12 @@ func (t *TLS) warn(m *material) {
 
 // Register shows the files' state in the daemon's metrics, whose prefix is name.
 func (t *TLS) Register(registerer prometheus.Registerer, name string) {
+	if t.svid != nil {
+		t.svid.Register(registerer, name)
+
+		return
+	}
+
 	registerer.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: name + "_tls_reloads_total",

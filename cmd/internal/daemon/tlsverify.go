@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 )
 
 // material is what one reading of the files gave. It is never changed, so that who uses it sees files that fit together.
@@ -21,11 +23,17 @@ type material struct {
 	// accepted are the authorities themselves.
 	accepted []*x509.Certificate
 	revoked  revocations
-	known    verified
+	// bundles, if not nil, say which authorities count for whom: they are X.509-SVIDs.
+	bundles *x509bundle.Set
+	known   verified
 }
 
 // verify checks a client's chain, leaf first.
 func (m *material) verify(chain []*x509.Certificate, now time.Time) error {
+	if m.bundles != nil {
+		return m.verifySVID(chain, x509.ExtKeyUsageClientAuth, now)
+	}
+
 	leaf := chain[0]
 
 	if m.known.has(leaf, now) {

@@ -18,6 +18,10 @@ const (
 // Run takes over the files whenever they change, until ctx ends. It watches their directories, so that a file renamed into place and a symbolic link that
 // changes its target (as Kubernetes does it) count as changes.
 func (t *TLS) Run(ctx context.Context) error {
+	if t.svid != nil {
+		return t.svid.Run(ctx)
+	}
+
 	var (
 		events <-chan fsnotify.Event
 		errs   <-chan error
