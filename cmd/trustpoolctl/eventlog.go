@@ -13,10 +13,11 @@ import (
 
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier/eventlog"
+	"github.com/trustpool/trustpool/verifier/eventlog/cel"
 )
 
 const logExplanations = `FILE is a log in a file, or - for standard input: crypto-agile (TXT, Secure Launch, UEFI), SHA-1 (older firmware, TXT), TXT's older
-FRMT ID EVENT00, or Linux IMA's binary list. Zeros or FF behind the log are cut off. Nothing of it is signed: a log proves something only
+FRMT ID EVENT00, Linux IMA's binary list, or TCG's canonical form, CEL-JSON or CEL-TLV. Zeros or FF behind the log are cut off. Nothing of it is signed: a log proves something only
 together with a quote, see verify.`
 
 // logFlags are those of the commands that read logs.
@@ -36,12 +37,12 @@ func (f *logFlags) register(cmd *cobra.Command, withBank bool) {
 func newEventLog(out *console.Output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eventlog",
-		Short: "Show, replay and compare event logs in files",
+		Short: "Show, replay, compare and convert event logs in files",
 		Long:  "eventlog reads the logs of a host's launch and boot. It needs no node.\n\n" + logExplanations,
 		Args:  console.SubcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newEventLogShow(out), newEventLogReplay(out), newEventLogDiff(out))
+	cmd.AddCommand(newEventLogShow(out), newEventLogReplay(out), newEventLogDiff(out), newEventLogExport(out))
 	return cmd
 }
 
@@ -102,7 +103,7 @@ func hintLog(raw []byte, err error) error {
 	begin := raw[:min(len(raw), 512)]
 	binary := func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) && r != utf8.RuneError }
 	switch {
-	case len(begin) == 0 || bytes.ContainsFunc(begin, binary):
+	case len(begin) == 0 || bytes.ContainsFunc(begin, binary) || cel.Detect(raw) != cel.FormatUnknown:
 		return err
 	case bytes.Contains(begin, []byte(" ima-")):
 		return console.WithHint(err, "This is IMA's list as text: give binary_runtime_measurements, which lies beside it.")

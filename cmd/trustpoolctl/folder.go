@@ -93,6 +93,16 @@ func (f *folder) read(dir string) (verifier.Evidence, error) {
 	if err != nil {
 		return verifier.Evidence{}, err
 	}
+	if isMessage(dir) {
+		if len(logs) > 0 {
+			return verifier.Evidence{}, console.Usagef("--log is for a folder of others, and %s is no folder", console.Printable(dir))
+		}
+		ev, err := readMessage(dir)
+		if err != nil {
+			return verifier.Evidence{}, console.WithHint(err, "Give a message that trustpoolctl evidence export made, or a folder.")
+		}
+		return ev, nil
+	}
 	ev, err := saved.Read(dir)
 	switch {
 	case errors.Is(err, saved.ErrNoIndex):

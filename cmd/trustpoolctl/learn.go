@@ -28,7 +28,7 @@ type learnFlags struct {
 func newLearn(out *console.Output) *cobra.Command {
 	var flags learnFlags
 	cmd := &cobra.Command{
-		Use:   "learn {--address ADDRESS | DIR --nonce HEX} --out FILE",
+		Use:   "learn {--address ADDRESS | {DIR | MESSAGE} --nonce HEX} --out FILE",
 		Short: "Write known-good values from a node that you know to be good",
 		Long: `learn challenges a node with a fresh nonce, checks everything but the known-good values, and writes what it measured as
 known-good: from then on verify trusts exactly this launch, signed by exactly this key.
@@ -38,7 +38,7 @@ first. That proves nothing about hardware: the key may be that of a software TPM
 
 What no log explains, what is not fresh, or what a key on the --refuse list signed, is refused, and nothing is written.
 
-With a folder it learns from the evidence in there, of the PCRs that --pcrs names; --nonce has to be the one that you asked with.
+With a folder, or the message that evidence export wrote, it learns from the evidence in there, of the PCRs that --pcrs names; --nonce has to be the one that you asked with.
 
 ` + folderExplanations + `
 

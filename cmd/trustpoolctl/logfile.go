@@ -10,6 +10,7 @@ import (
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/eventlog"
+	"github.com/trustpool/trustpool/verifier/eventlog/cel"
 )
 
 // logFile is a log of any format.
@@ -30,6 +31,14 @@ func parseLog(name string, raw []byte, ima bool) (*logFile, error) {
 			return nil, err
 		}
 		return &logFile{name: name, format: "ima", banks: []eventlog.Alg{eventlog.AlgSHA1}, size: len(raw), ima: list}, nil
+	}
+
+	if form := cel.Detect(raw); form != cel.FormatUnknown {
+		log, err := cel.Decode(raw)
+		if err != nil {
+			return nil, err
+		}
+		return &logFile{name: name, format: log.Format.String() + ", as " + form.String(), banks: log.Algs, size: len(raw), log: log}, nil
 	}
 
 	end, err := eventlog.Trim(raw)

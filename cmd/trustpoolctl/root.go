@@ -24,7 +24,7 @@ func newRoot(stdout, stderr io.Writer) (*cobra.Command, *console.Output) {
 enroll binds a node's attestation key to its TPM, and the TPM to the node's name. learn writes known-good values from a node that you know to be
 good. verify judges nodes by them, with the keys of the node's record if --node names it, else with the key that learn met. quote shows a node's
 evidence and keeps it in a folder, without judging it; verify judges such folders too. rotate replaces a node's attestation key, install-certificate
-gives it your CA's certificate. eventlog reads the logs of a host's launch and boot from files, without any node.
+gives it your CA's certificate. evidence writes saved evidence as one message for other tools. eventlog reads the logs of a host's launch and boot from files, without any node.
 
 The other commands ask an attestation server (trustpool-server), which does all this for a whole fleet: node add and node import tell it which hosts there are,
 host status asks whether one is trusted (exit code 0, 4 if untrusted, 1 if unknown), node show says why not, watch tells of changes as they happen.
@@ -45,7 +45,7 @@ where reason is the agent's, if it refused (NONCE_TOO_SHORT, TPM_BUSY, ...). Lin
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return daemon.UsageError{Err: err} })
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON")
 	addGroup(root, "nodes", "Of a node, or of evidence, without a server:",
-		newEnroll(out), newInstallCertificate(out), newRotate(out), newQuote(out), newVerify(out), newLearn(out), newEventLog(out))
+		newEnroll(out), newInstallCertificate(out), newRotate(out), newQuote(out), newVerify(out), newLearn(out), newEvidence(out), newEventLog(out))
 	addGroup(root, "server", "Of an attestation server:", append(fleet.Commands(out), sets.New(out))...)
 
 	return root, out

@@ -26,7 +26,7 @@ type verifyFlags struct {
 func newVerify(out *console.Output) *cobra.Command {
 	var flags verifyFlags
 	cmd := &cobra.Command{
-		Use:   "verify {--address ADDRESS | --node FILE | DIR} --known-good FILE",
+		Use:   "verify {--address ADDRESS | --node FILE | DIR | MESSAGE} --known-good FILE",
 		Short: "Judge a node, or saved evidence, against known-good values",
 		Long: `verify judges evidence against known-good values, and says of each check what became of it.
 
@@ -39,6 +39,7 @@ Of callers who ask at the same time a node may sign all the quotes together, whi
 With a folder that quote --out made it judges what is in there; then only --nonce, the nonce that you asked with and kept yourself, shows that
 the quote was signed after you made it. When it was, and whether the node has rebooted since, a folder does not show. Without --nonce the verdict is
 "authentic, freshness not checked" at best, because the nonce in the folder is only what somebody says. A folder that was altered since is refused.
+The message that evidence export wrote is judged like its folder.
 
 The PCRs to be judged are those of the known-good file. A live node signs just these; in a folder more may be signed, which are named
 and not judged. With --node, the record that enroll wrote, the quote has to be signed by an

@@ -47,7 +47,7 @@ type (
 )
 
 // encode turns evidence into the files of a folder.
-func encode(ev verifier.Evidence) ([]file, error) {
+func encode(ev verifier.Evidence) ([]File, error) {
 	if n := max(len(ev.AKPublic), len(ev.AKParent)); n > math.MaxUint16 {
 		return nil, fmt.Errorf("the AK's public area has %d bytes, too many for a TPM2B_PUBLIC", n)
 	}
@@ -58,20 +58,20 @@ func encode(ev verifier.Evidence) ([]file, error) {
 		return nil, fmt.Errorf("the quote is %d of %d that were signed together, more than %d", a.Index, a.Size, maxAggregate)
 	}
 	ix := index{Format: Format, PCRs: []bank{}, Binding: newBinding(ev.Binding), Aggregation: newAggregation(ev.Aggregation), Hints: ev.Hints}
-	files := append([]file{
+	files := append([]File{
 		{FileQuote, ev.Quoted},
 		{FileSignature, ev.Signature},
 		{FilePCRs, ix.addPCRs(ev.PCRs)},
 	}, keyFiles(ev)...)
 	if len(ev.Nonce) > 0 {
-		files = append(files, file{FileNonce, ev.Nonce})
+		files = append(files, File{FileNonce, ev.Nonce})
 	}
 	for _, f := range files {
 		ix.add(f, "")
 	}
 
 	for _, l := range ev.Logs {
-		f := file{logName(l.Source, files), l.Raw}
+		f := File{logName(l.Source, files), l.Raw}
 		if len(l.Raw) > maxFile {
 			return nil, fmt.Errorf("log %q has %d bytes, more than %d", l.Source, len(l.Raw), maxFile)
 		}
@@ -82,28 +82,28 @@ func encode(ev verifier.Evidence) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(files, file{FileIndex, text}), nil
+	return append(files, File{FileIndex, text}), nil
 }
 
 // keyFiles holds what is known of the AK. A key alone goes into ak.pem only where there is no public area to take it from.
-func keyFiles(ev verifier.Evidence) []file {
-	files := []file{{FileAKPublic, wrap(ev.AKPublic)}}
+func keyFiles(ev verifier.Evidence) []File {
+	files := []File{{FileAKPublic, wrap(ev.AKPublic)}}
 	key := ev.AKKey
 	if len(ev.AKPublic) > 0 {
 		key = spki(ev.AKPublic)
 	}
 	if len(key) > 0 {
-		files = append(files, file{FileAKPEM, pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: key})})
+		files = append(files, File{FileAKPEM, pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: key})})
 	}
 	var certs []byte
 	for _, der := range ev.AKCertificates {
 		certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der})...)
 	}
 	if len(certs) > 0 {
-		files = append(files, file{FileAKCertificate, certs})
+		files = append(files, File{FileAKCertificate, certs})
 	}
 	if len(ev.AKParent) > 0 {
-		files = append(files, file{FileAKParent, wrap(ev.AKParent)})
+		files = append(files, File{FileAKParent, wrap(ev.AKParent)})
 	}
 	return files
 }
@@ -113,9 +113,9 @@ func wrap(raw []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(raw))), raw...) //nolint:gosec // encode checks
 }
 
-func (ix *index) add(f file, log string) {
-	sum := sha256.Sum256(f.data)
-	ix.Files = append(ix.Files, entry{Name: f.name, Size: len(f.data), SHA256: sum[:], Log: log})
+func (ix *index) add(f File, log string) {
+	sum := sha256.Sum256(f.Data)
+	ix.Files = append(ix.Files, entry{Name: f.Name, Size: len(f.Data), SHA256: sum[:], Log: log})
 }
 
 // addPCRs notes banks and PCRs and returns the values one after the other.
@@ -162,7 +162,7 @@ func spki(public []byte) []byte {
 
 // logName makes a file name of a log's source, which is the node's word: anything but lower-case letters, digits, dot, dash and underscore becomes a dash. If
 // that name is taken, a number is put behind it.
-func logName(source string, taken []file) string {
+func logName(source string, taken []File) string {
 	const most = 64
 
 	clean := strings.Map(func(r rune) rune {
@@ -180,9 +180,9 @@ func logName(source string, taken []file) string {
 	return name
 }
 
-func isTaken(files []file, name string) bool {
+func isTaken(files []File, name string) bool {
 	for _, f := range files {
-		if f.name == name {
+		if f.Name == name {
 			return true
 		}
 	}

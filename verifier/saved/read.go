@@ -127,10 +127,15 @@ func readEntry(root *os.Root, f entry) ([]byte, error) {
 	if err != nil {
 		return nil, altered(err)
 	}
+	return data, f.check(data)
+}
+
+// check looks whether data is what was written into the file.
+func (f *entry) check(data []byte) error {
 	if sum := sha256.Sum256(data); len(data) != f.Size || string(sum[:]) != string(f.SHA256) {
-		return nil, fmt.Errorf("%w: %s is not the file that %s names: its size or digest differs", ErrAltered, f.Name, FileIndex)
+		return fmt.Errorf("%w: %s is not the file that %s names: its size or digest differs", ErrAltered, f.Name, FileIndex)
 	}
-	return data, nil
+	return nil
 }
 
 // parseIndex reads evidence.json and tells all its problems at once. What Write did not write was altered since, unless it is of another format.

@@ -32,7 +32,7 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		contents := make(map[string][]byte)
 		for _, file := range files {
-			contents[file.name] = file.data
+			contents[file.Name] = file.Data
 		}
 		again, err := evidenceOf(contents[FileIndex], func(name string) []byte { return contents[name] })
 		if diff := cmp.Diff(ev, again, cmpopts.EquateEmpty()); err != nil || diff != "" {

@@ -78,14 +78,8 @@ func Write(dir string, ev verifier.Evidence) error {
 	return nil
 }
 
-// file is one file of a folder.
-type file struct {
-	name string
-	data []byte
-}
-
 // place makes the folder out of its files.
-func place(dir string, files []file) (err error) {
+func place(dir string, files []File) (err error) {
 	if err := checkVacant(dir); err != nil {
 		return err
 	}
@@ -101,7 +95,7 @@ func place(dir string, files []file) (err error) {
 	}()
 
 	for _, f := range files {
-		if err := writeFile(filepath.Join(work, f.name), f.data); err != nil {
+		if err := writeFile(filepath.Join(work, f.Name), f.Data); err != nil {
 			return err
 		}
 	}

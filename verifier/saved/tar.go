@@ -25,18 +25,18 @@ func WriteTar(w io.Writer, name string, ev verifier.Evidence, at time.Time) erro
 	return nil
 }
 
-func writeTar(w io.Writer, name string, files []file, at time.Time) error {
+func writeTar(w io.Writer, name string, files []File, at time.Time) error {
 	out := tar.NewWriter(w)
 	folder := tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: dirMode, ModTime: at, Format: tar.FormatPAX}
 	if err := out.WriteHeader(&folder); err != nil {
 		return err
 	}
 	for _, f := range files {
-		header := tar.Header{Typeflag: tar.TypeReg, Name: name + "/" + f.name, Mode: fileMode, Size: int64(len(f.data)), ModTime: at, Format: tar.FormatPAX}
+		header := tar.Header{Typeflag: tar.TypeReg, Name: name + "/" + f.Name, Mode: fileMode, Size: int64(len(f.Data)), ModTime: at, Format: tar.FormatPAX}
 		if err := out.WriteHeader(&header); err != nil {
 			return err
 		}
-		if _, err := out.Write(f.data); err != nil {
+		if _, err := out.Write(f.Data); err != nil {
 			return err
 		}
 	}
@@ -60,8 +60,8 @@ func ExtractTar(dir string, r io.Reader) error {
 	return nil
 }
 
-func readTar(in *tar.Reader) ([]file, error) {
-	var files []file
+func readTar(in *tar.Reader) ([]File, error) {
+	var files []File
 	for {
 		header, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -83,12 +83,12 @@ func readTar(in *tar.Reader) ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, file{name, data})
+		files = append(files, File{name, data})
 	}
 }
 
 // checkTar: a tar without the index is none of WriteTar.
-func checkTar(files []file) error {
+func checkTar(files []File) error {
 	if !isTaken(files, FileIndex) {
 		return ErrNoIndex
 	}
