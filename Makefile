@@ -21,7 +21,7 @@ BENCH    ?= full
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance chaos soak check check-mod check-lint check-vulns check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test fleet-test vm-test clean need-go
+.PHONY: help build demo test endurance chaos soak check check-mod check-lint check-vulns check-licences check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test fleet-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ soak: need-go ## Makes QUOTES quotes (1,000,000) with a fault now and then, and 
 vm-test: need-go ## Installs the agent's package in a virtual machine and tests it there, on a real kernel and its TPM device.
 	@$(PART) vm-test .ci/vm-test
 
-check: check-mod check-lint check-vulns check-proto check-api ## Runs the linters, the vulnerability check and the checks of the contract, its generated code and what others import.
+check: check-mod check-lint check-vulns check-licences check-proto check-api ## Runs the linters, the vulnerability check and the checks of licences, of the contract, its generated code and what others import.
 
 check-mod: need-go
 	@$(PART) mod go mod tidy -diff
@@ -64,6 +64,9 @@ check-lint: need-go
 
 check-vulns: need-go
 	@$(PART) vulns .ci/vulns
+
+check-licences: need-go
+	@$(PART) licences .ci/licences $(COMMANDS)
 
 check-proto: need-go
 	@$(PART) proto .ci/proto

@@ -97,7 +97,7 @@ func TestACrowdIsAnsweredByFewQuotesThatAllVerify(t *testing.T) {
 		quotes++
 		mu.Unlock()
 
-		<-time.After(50 * time.Millisecond)
+		<-time.After(200 * time.Millisecond)
 	})
 
 	first := n.verifying(t, "first.crowd.example")

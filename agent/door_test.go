@@ -423,7 +423,7 @@ func TestConnectionsWithoutAHandshakeAreNotWaitedFor(t *testing.T) {
 func TestAReaderWhoDoesNotReadLosesTheConnection(t *testing.T) {
 	t.Parallel()
 
-	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.SendTimeout = 100 * time.Millisecond })
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.SendTimeout = 5 * time.Second })
 	n.waitUntilServing(t)
 	bigLog(t, n.log)
 

@@ -73,7 +73,7 @@ func TestAConnectionThatPingsTooOftenIsClosed(t *testing.T) {
 func TestAConnectionWithoutCallsIsClosed(t *testing.T) {
 	t.Parallel()
 
-	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.IdleTimeout = 100 * time.Millisecond })
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.IdleTimeout = 3 * time.Second })
 	if code := n.frames(t).ended(t); code != http2.ErrCodeNo {
 		t.Errorf("closed with %v", code)
 	}

@@ -37,6 +37,7 @@ func startWithTLSKey(t *testing.T) (*node, *agent.TLSKey) {
 	key := agent.NewTLSKey()
 	n := newNodeWith(t, tpmsim.Trusted, func(config *agent.Config, deps *agent.Deps) {
 		config.TLS.Key = agent.KeyInTPM
+		config.Listen.HandshakeTimeout = time.Minute
 		deps.TLSKey = key
 		deps.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return inner.Load(), nil }
 		deps.TLS.VerifyConnection = func(tls.ConnectionState) error { return nil } // which is another test's matter
@@ -203,7 +204,7 @@ func TestAHandshakeWhoseClientIsGoneWaitsForNothing(t *testing.T) {
 		runtime.Gosched()
 	}
 
-	if waited := time.Since(before); waited > 3*time.Second {
+	if waited := time.Since(before); waited > 30*time.Second {
 		t.Errorf("the handshake was given up only after %v", waited)
 	}
 

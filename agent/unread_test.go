@@ -54,7 +54,7 @@ func (n *node) unreadQuote(t *testing.T) *frames {
 func TestAReplyThatIsNotReadEndsItsConnection(t *testing.T) {
 	t.Parallel()
 
-	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.SendTimeout = 100 * time.Millisecond })
+	n := newNodeWith(t, tpmsim.NoLaunch, func(config *agent.Config, _ *agent.Deps) { config.Listen.SendTimeout = 5 * time.Second })
 	n.waitUntilServing(t)
 
 	n.unreadQuote(t).ended(t)

@@ -189,7 +189,7 @@ func (s *sim) children(t *testing.T) []int {
 func goneSoon(t *testing.T, pids []int) {
 	t.Helper()
 
-	late := time.After(20 * time.Second)
+	late := time.After(2 * time.Minute)
 
 	for _, pid := range pids {
 		for !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
