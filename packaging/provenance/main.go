@@ -1,7 +1,7 @@
 // Command provenance prints what the files of a release were built from, as an in-toto Statement v1 with a SLSA provenance predicate v1. It is a module of its own, so that who imports
 // trustpool does not inherit what it needs.
 //
-//	provenance --version VERSION --commit COMMIT --builder URI SHA256SUMS
+//	provenance --version VERSION --commit COMMIT --archs "ARCH ..." --builder URI SHA256SUMS
 //
 // It says nothing of when and where: the same commit gives the same bytes. It is worth what its signature is worth, which is not its business.
 package main
@@ -41,14 +41,15 @@ func run(args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("provenance", flag.ContinueOnError)
 	version := flags.String("version", "", "the version of the release")
 	commit := flags.String("commit", "", "the commit, 40 hexadecimal digits")
+	archs := flags.String("archs", "", "the architectures that were built")
 	builder := flags.String("builder", "", "a URI for who built it")
 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 
-	if flags.NArg() != 1 || *version == "" || *builder == "" || !regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(*commit) {
-		return fmt.Errorf("usage: provenance --version VERSION --commit COMMIT --builder URI SHA256SUMS")
+	if flags.NArg() != 1 || *version == "" || *archs == "" || *builder == "" || !regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(*commit) {
+		return fmt.Errorf("usage: provenance --version VERSION --commit COMMIT --archs ARCHS --builder URI SHA256SUMS")
 	}
 
 	sums, err := os.ReadFile(flags.Arg(0))
@@ -61,7 +62,7 @@ func run(args []string, stdout io.Writer) error {
 		return fmt.Errorf("reading %s: %w", flags.Arg(0), err)
 	}
 
-	statement, err := describe(subjects, *version, *commit, *builder)
+	statement, err := describe(subjects, *version, *commit, *archs, *builder)
 	if err != nil {
 		return err
 	}
@@ -102,9 +103,9 @@ func readSums(text string) ([]*intoto.ResourceDescriptor, error) {
 	return subjects, nil
 }
 
-// describe puts the statement together.
-func describe(subjects []*intoto.ResourceDescriptor, version, commit, builder string) (*intoto.Statement, error) {
-	parameters, err := structpb.NewStruct(map[string]any{"version": version, "command": "make release"})
+// describe puts the statement together. Its external parameters are all that whoever builds again has to give: SLSA provenance v1 wants them complete.
+func describe(subjects []*intoto.ResourceDescriptor, version, commit, archs, builder string) (*intoto.Statement, error) {
+	parameters, err := structpb.NewStruct(map[string]any{"version": version, "command": "make release", "ARCHS": archs})
 	if err != nil {
 		return nil, err
 	}

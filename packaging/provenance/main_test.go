@@ -32,7 +32,7 @@ func TestTheStatementIsAboutEachFile(t *testing.T) {
 
 	var first, second bytes.Buffer
 	for _, out := range []*bytes.Buffer{&first, &second} {
-		if err := run([]string{"--version", "1.2.0", "--commit", commit, "--builder", "https://example.org/ci", path}, out); err != nil {
+		if err := run([]string{"--version", "1.2.0", "--commit", commit, "--archs", "arm64", "--builder", "https://example.org/ci", path}, out); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,6 +50,7 @@ func TestTheStatementIsAboutEachFile(t *testing.T) {
 		}
 		Predicate struct {
 			BuildDefinition struct {
+				ExternalParameters   map[string]string
 				ResolvedDependencies []struct{ URI string }
 			}
 			RunDetails struct{ Builder struct{ ID string } }
@@ -62,6 +63,7 @@ func TestTheStatementIsAboutEachFile(t *testing.T) {
 	p := statement.Predicate
 	if statement.Type != "https://in-toto.io/Statement/v1" || statement.PredicateType != "https://slsa.dev/provenance/v1" || len(statement.Subject) != 2 ||
 		statement.Subject[0].Name != "a.deb" || statement.Subject[1].Digest["sha256"] != digest ||
+		p.BuildDefinition.ExternalParameters["ARCHS"] != "arm64" || p.BuildDefinition.ExternalParameters["version"] != "1.2.0" ||
 		!strings.HasSuffix(p.BuildDefinition.ResolvedDependencies[0].URI, "@"+commit) || p.RunDetails.Builder.ID != "https://example.org/ci" {
 		t.Errorf("%s", first.Bytes())
 	}
@@ -72,13 +74,14 @@ func TestWhatIsNoListOfFilesIsRefused(t *testing.T) {
 
 	good := digest + "  a.deb\n"
 	for name, args := range map[string][]string{
-		"an empty list":    {"--version", "1", "--commit", commit, "--builder", "b", sums(t, "")},
-		"another list":     {"--version", "1", "--commit", commit, "--builder", "b", sums(t, "a.deb\n")},
-		"no commit":        {"--version", "1", "--builder", "b", sums(t, good)},
-		"a short commit":   {"--version", "1", "--commit", "0123", "--builder", "b", sums(t, good)},
-		"no builder":       {"--version", "1", "--commit", commit, sums(t, good)},
-		"no file at all":   {"--version", "1", "--commit", commit, "--builder", "b"},
-		"a file not there": {"--version", "1", "--commit", commit, "--builder", "b", "/nowhere"},
+		"an empty list":    {"--version", "1", "--archs", "amd64", "--commit", commit, "--builder", "b", sums(t, "")},
+		"another list":     {"--version", "1", "--archs", "amd64", "--commit", commit, "--builder", "b", sums(t, "a.deb\n")},
+		"no architecture":  {"--version", "1", "--commit", commit, "--builder", "b", sums(t, good)},
+		"no commit":        {"--version", "1", "--archs", "amd64", "--builder", "b", sums(t, good)},
+		"a short commit":   {"--version", "1", "--archs", "amd64", "--commit", "0123", "--builder", "b", sums(t, good)},
+		"no builder":       {"--version", "1", "--archs", "amd64", "--commit", commit, sums(t, good)},
+		"no file at all":   {"--version", "1", "--archs", "amd64", "--commit", commit, "--builder", "b"},
+		"a file not there": {"--version", "1", "--archs", "amd64", "--commit", commit, "--builder", "b", "/nowhere"},
 	} {
 		var out bytes.Buffer
 		if err := run(args, &out); err == nil || out.Len() > 0 {
