@@ -84,6 +84,8 @@ const (
 	maxRequest = 2 << 20
 	// drainFor is how long calls under way may take when the agent ends.
 	drainFor = 10 * time.Second
+	// hangUpFor is how long they may take once their connections are closed. The TPM has ten seconds more; systemd's unit gives 30 s for all.
+	hangUpFor = 5 * time.Second
 	// recheckEvery is how often the certificates of open connections are looked at, which may have ended.
 	recheckEvery = time.Minute
 	// maxStreams bounds the calls under way on one connection, maxHeader the headers of each, in bytes.
@@ -337,21 +339,36 @@ func (a *Agent) recheckNowAndThen(ctx context.Context) {
 	}
 }
 
-// drain lets calls under way finish, but not for ever.
+// drain lets calls under way finish, but not for ever: one that waits for a TPM which hangs is left behind.
 func (a *Agent) drain() {
 	a.deps.Logger.Info("stopping")
 	a.health.Shutdown()
 	close(a.stopping)
 
-	late := time.AfterFunc(drainFor, func() {
+	drained := make(chan struct{})
+
+	go func() {
+		defer close(drained)
+
 		for _, server := range a.servers {
-			server.Stop()
+			server.GracefulStop() // waits for what was called, whatever it waits for itself
 		}
-	})
-	defer late.Stop()
+	}()
+
+	select {
+	case <-drained:
+		return
+	case <-time.After(drainFor):
+	}
 
 	for _, server := range a.servers {
-		server.GracefulStop()
+		server.Stop()
+	}
+
+	select {
+	case <-drained:
+	case <-time.After(hangUpFor):
+		a.deps.Logger.Error("calls under way did not end, the agent ends without them")
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/trustpool/trustpool/agent/internal/tpm"
 )
@@ -231,4 +233,56 @@ func TestEveryTurnTellsWhereItsTimeWent(t *testing.T) {
 
 		device.on(nil)
 	})
+}
+
+// TestTheEndDoesNotWaitForATPMThatHangs hangs the TPM at a quote, and at the very first command of all.
+func TestTheEndDoesNotWaitForATPMThatHangs(t *testing.T) {
+	t.Parallel()
+
+	node := start(t)
+
+	for _, at := range []tpm2.TPMCC{tpm2.TPMCCQuote, tpm2.TPMCCGetCapability} {
+		synctest.Test(t, func(t *testing.T) {
+			free := make(chan struct{})
+			device := &faults{TPM: node}
+			device.on(func(code tpm2.TPMCC) ([]byte, error) {
+				if code == at {
+					<-free
+				}
+
+				return nil, nil
+			})
+
+			owner := tpm.New(tpm.Options{
+				Open: func() (transport.TPMCloser, error) { return closable{device}, nil }, Algorithm: tpm.ECDSAP256, Handle: tpm.DefaultHandle, Queue: 16,
+				Logger: slog.New(slog.DiscardHandler),
+			})
+			ctx, end := context.WithCancel(t.Context())
+			done := make(chan error)
+
+			go func() { done <- owner.Run(ctx) }()
+
+			if at == tpm2.TPMCCQuote {
+				if _, err := owner.Settled(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+
+				go func() { _, _ = owner.Quote(context.Background(), tpm.Request{ExtraData: nonce, Selections: selection}) }()
+			}
+
+			synctest.Wait()
+			end()
+
+			began := time.Now()
+			if err := <-done; !errors.Is(err, tpm.ErrHung) {
+				t.Errorf("it ended with %v", err)
+			}
+
+			if took := time.Since(began); took != 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+
+			close(free) // for the bubble, which waits for all
+		})
+	}
 }

@@ -173,8 +173,32 @@ const (
 	lastRetry  = 10 * time.Second
 )
 
-// Run opens the TPM, sets up the AK, and does so again whenever the TPM was lost. It returns nil when ctx ends, with the TPM closed.
+// endWithin is how long the end waits for a command that is in the TPM. Together with the time that calls have to end it has to be less than TimeoutStopSec of the agent's unit.
+const endWithin = 10 * time.Second
+
+// Run opens the TPM, sets up the AK, and does so again whenever the TPM was lost. It returns nil when ctx ends, with the TPM closed; or ErrHung, if a command stays in the TPM
+// for ten seconds longer: nothing can take it back, and a process that waits for it would have to be killed.
 func (t *TPM) Run(ctx context.Context) error {
+	done := make(chan error, 1)
+
+	go func() { done <- t.run(ctx) }()
+
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(endWithin):
+		return fmt.Errorf("closing the TPM: %w: a command was still in it %v after the end was due", ErrHung, endWithin)
+	}
+}
+
+// run is Run for as long as it takes.
+func (t *TPM) run(ctx context.Context) error {
 	var retrying sync.WaitGroup
 	defer retrying.Wait()
 
