@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for what has to happen. It is no promise of the agent's: a busy machine may need a part of it.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // program is the agent, built once for all tests.
 var program string //nolint:gochecknoglobals // set by TestMain before any test
