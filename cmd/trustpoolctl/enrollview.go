@@ -47,7 +47,7 @@ func (v *enrollView) text(p *console.Page) {
 		if !isTLSKeyAsked && check.Name != verifier.CheckTLSKeyStructure && strings.HasPrefix(string(check.Name), "tls_key_") {
 			continue // the first of them says it for all
 		}
-		p.Line("  %s  %-25s %s", outcomeWord(p, check.Outcome), check.Name, console.Printable(cmp.Or(check.Detail, enrollMeaning(check.Name))))
+		p.Line("  %s  %-25s %s", outcomeWord(p, check.Outcome), check.Name, console.Printable(cmp.Or(check.Detail, check.Name.Meaning())))
 	}
 
 	p.Line("")
@@ -99,69 +99,5 @@ func (v *enrollView) ownWords(p *console.Page) {
 	p.Line("%s", p.Head("What the node says of itself, and nothing proves"))
 	for _, line := range lines {
 		p.Field(line[0], "%s", console.Printable(line[1]))
-	}
-}
-
-// enrollMeaning says in words what a check of an enrolment that passed has shown.
-func enrollMeaning(name verifier.CheckName) string {
-	switch name {
-	case verifier.CheckEnrollPolicy:
-		return "what is demanded makes sense"
-	case verifier.CheckEKStructure:
-		return "the endorsement key is one well-formed structure"
-	case verifier.CheckEKAttributes:
-		return "the key only decrypts what its TPM may see, and never leaves it"
-	case verifier.CheckEKAlgorithm:
-		return "the endorsement key's algorithm is strong enough"
-	case verifier.CheckEKCertificate:
-		return "its certificate is one of an endorsement key"
-	case verifier.CheckEKCertificateKey:
-		return "the certificate is for this endorsement key"
-	case verifier.CheckEKChain:
-		return "a TPM maker that you trust signed the certificate"
-	case verifier.CheckEKRevocation:
-		return "current revocation lists do not name it"
-	case verifier.CheckEKBinding:
-		return "the endorsement key belongs to the node, as far as the binding can tell"
-	case verifier.CheckAKNotRefused:
-		return "the attestation key is not on the refuse list"
-	case verifier.CheckAKCreationData:
-		return "the creation data is one well-formed structure"
-	case verifier.CheckAKParent:
-		return "the attestation key was made in the endorsement hierarchy"
-	case verifier.CheckAKCertifyInfo:
-		return "a TPM certified how the key was made"
-	case verifier.CheckAKCertifySignature:
-		return "the attestation key signed that"
-	case verifier.CheckAKCertifyNonce:
-		return "it was signed for this enrolment"
-	case verifier.CheckAKCertifiedObject:
-		return "it is about this key and this creation data"
-	case verifier.CheckAKCertifySigner:
-		return "the signer is a primary key of the endorsement hierarchy"
-	case verifier.CheckAKCertificate:
-		return "the attestation key's certificate is for this key"
-	case verifier.CheckTLSKeyStructure:
-		return "the TLS key is one well-formed structure"
-	case verifier.CheckTLSKeyAttributes:
-		return "the TLS key never leaves its TPM, and can't pass for an attestation key"
-	case verifier.CheckTLSKeyAlgorithm:
-		return "the TLS key is ECDSA on P-256"
-	case verifier.CheckTLSKeyCertifyInfo:
-		return "a TPM certified the TLS key"
-	case verifier.CheckTLSKeyCertifySignature:
-		return "the attestation key signed that"
-	case verifier.CheckTLSKeyCertifyNonce:
-		return "it was signed for this enrolment"
-	case verifier.CheckTLSKeyCertifiedObject:
-		return "it is about the TLS key, which is in the endorsement hierarchy"
-	case verifier.CheckTLSKeyCertifySigner:
-		return "the signer is a primary key of the endorsement hierarchy"
-	case verifier.CheckTLSKeyPeer:
-		return "this very connection ended at the TLS key"
-	case verifier.CheckCredential:
-		return "the TPM with this endorsement key holds this attestation key"
-	default:
-		return checkMeaning(name)
 	}
 }

@@ -20,8 +20,6 @@ func (l *look) funcs() template.FuncMap {
 		"words":  reasonWords,
 		"advice": advice,
 		"kind":   alarmWords,
-		"bound":  bindingWords,
-		"check":  checkWords,
 		"ago":    ago,
 		"stamp":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -234,18 +232,5 @@ func alarmWords(kind string) string {
 		return "Two nodes have one TPM"
 	default:
 		return kind
-	}
-}
-
-func bindingWords(binding verifier.EKBinding) string {
-	switch binding {
-	case verifier.BindingInventory:
-		return "inventory: it is the TPM that the inventory names for this node"
-	case verifier.BindingChain:
-		return "chain: a genuine TPM was reached under this name; which machine it sits in is not proven"
-	case verifier.BindingFirstUse:
-		return "first use: it is the TPM that answered first; that proves nothing about hardware"
-	default:
-		return string(binding)
 	}
 }

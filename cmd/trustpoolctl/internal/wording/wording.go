@@ -11,16 +11,7 @@ import (
 
 // Binding says what ties an attestation key to a machine, and what does not.
 func Binding(binding verifier.EKBinding) string {
-	switch binding {
-	case verifier.BindingInventory:
-		return "inventory: it is the TPM that your inventory names for this node"
-	case verifier.BindingChain:
-		return "chain: a genuine TPM was reached under this name; which machine it sits in is not proven"
-	case verifier.BindingFirstUse:
-		return "first use: it is the TPM that answered first; that proves nothing about hardware"
-	default:
-		return console.Printable(string(binding))
-	}
+	return cmp.Or(binding.Meaning(), console.Printable(string(binding)))
 }
 
 // TPM says what an EK certificate says of its TPM, and who believes it.
