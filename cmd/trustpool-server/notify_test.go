@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/tpmsim/pki"
 )
 
@@ -18,11 +19,11 @@ import (
 type overseer struct {
 	socket string
 	heard  chan string
-	said   *transcript // of the daemon
+	said   *transcript.Text // of the daemon
 }
 
 // newOverseer listens for what daemons tell, and takes each message as it comes: a daemon that is not listened to waits with its eleventh (net.unix.max_dgram_qlen), and would wait at its end, too.
-func newOverseer(t *testing.T, dir string, said *transcript) *overseer {
+func newOverseer(t *testing.T, dir string, said *transcript.Text) *overseer {
 	t.Helper()
 
 	s := &overseer{socket: filepath.Join(dir, "notify.sock"), heard: make(chan string, 100_000), said: said}

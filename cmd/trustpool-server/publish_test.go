@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/publish"
 	"github.com/trustpool/trustpool/tpmsim/pki"
@@ -20,7 +21,7 @@ import (
 // publisher is the real command, whose attestation server and whose Kubernetes answer nobody: what it does then is what matters most.
 type publisher struct {
 	dir, admin string
-	said       *transcript
+	said       *transcript.Text
 	running    *exec.Cmd
 }
 
@@ -29,7 +30,7 @@ func newPublisher(t *testing.T) *publisher {
 
 	gone := httptest.NewTLSServer(http.NotFoundHandler())
 	gone.Close()
-	p := &publisher{dir: t.TempDir(), admin: freeAddress(t), said: &transcript{}}
+	p := &publisher{dir: t.TempDir(), admin: freeAddress(t), said: &transcript.Text{}}
 	ca, err := pki.New("test")
 	if err != nil {
 		t.Fatal(err)

@@ -11,11 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/tpmsim/pki"
 )
@@ -35,27 +35,8 @@ type site struct {
 	client  *api.Client
 	known   []byte // what the first node has booted
 	running *exec.Cmd
-	said    *transcript
+	said    *transcript.Text
 	env     []string
-}
-
-// transcript is what processes said.
-type transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-// Write implements io.Writer.
-func (s *transcript) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(b)
-}
-
-func (s *transcript) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
 }
 
 // newSite starts nodes, and writes the files of a server that asks them so often. Nothing is in its database but the token of its administrator. database is the URL of a PostgreSQL database, or empty
@@ -63,7 +44,7 @@ func (s *transcript) String() string {
 func newSite(t *testing.T, nodes int, interval time.Duration, database string) *site {
 	t.Helper()
 
-	x := &site{dir: t.TempDir(), address: freeAddress(t), said: &transcript{}}
+	x := &site{dir: t.TempDir(), address: freeAddress(t), said: &transcript.Text{}}
 	x.config = filepath.Join(x.dir, "server.yaml")
 	if database == "" {
 		database = filepath.Join(x.dir, "trustpool.db")
@@ -139,7 +120,7 @@ func (x *site) dial(t *testing.T) {
 func (x *site) replica(t *testing.T) *site {
 	t.Helper()
 
-	other := &site{dir: x.dir, config: filepath.Join(x.dir, "replica.yaml"), ca: x.ca, address: freeAddress(t), nodes: x.nodes, token: x.token, said: &transcript{}}
+	other := &site{dir: x.dir, config: filepath.Join(x.dir, "replica.yaml"), ca: x.ca, address: freeAddress(t), nodes: x.nodes, token: x.token, said: &transcript.Text{}}
 	config, err := os.ReadFile(x.config)
 	if err != nil {
 		t.Fatal(err)

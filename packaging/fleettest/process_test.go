@@ -11,41 +11,22 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/trustpool/trustpool/internal/transcript"
 )
 
 // process is a program that runs beside the test.
 type process struct {
 	cmd  *exec.Cmd
-	said *transcript
+	said *transcript.Text
 	done chan struct{}
-}
-
-// transcript is what a program says.
-type transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-// Write implements io.Writer.
-func (s *transcript) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	return s.text.Write(b)
-}
-
-func (s *transcript) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	return s.text.String()
 }
 
 // start starts a program and ends it with the test, whose log gets the end of what it said if the test has failed.
 func start(t *testing.T, path string, args ...string) *process {
 	t.Helper()
 
-	p := &process{cmd: exec.Command(path, args...), said: new(transcript), done: make(chan struct{})}
+	p := &process{cmd: exec.Command(path, args...), said: new(transcript.Text), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
 
 	if err := p.cmd.Start(); err != nil {

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/trustpool/trustpool/internal/transcript"
 )
 
 // bin is where the programs are that .ci/kubernetes-test has built.
@@ -118,7 +120,7 @@ func (r *realCluster) compactEtcd(t *testing.T) {
 // process is a program of this test.
 type process struct {
 	cmd  *exec.Cmd
-	said *lockedBuffer
+	said *transcript.Text
 	done chan struct{}
 }
 
@@ -126,7 +128,7 @@ type process struct {
 func start(t *testing.T, path string, args ...string) *process {
 	t.Helper()
 
-	p := &process{cmd: exec.Command(path, args...), said: new(lockedBuffer), done: make(chan struct{})}
+	p := &process{cmd: exec.Command(path, args...), said: new(transcript.Text), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
 
 	if err := p.cmd.Start(); err != nil {
@@ -162,26 +164,6 @@ func (p *process) saying(what string) error {
 	}
 
 	return nil
-}
-
-// lockedBuffer is what a program says, while it runs.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *lockedBuffer) Write(more []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.text.Write(more)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.text.String()
 }
 
 // kill ends it at once, and waits for that.

@@ -19,8 +19,8 @@ func TestAMarkThatSomebodyElseSetsIsAnAlarmAndGone(t *testing.T) {
 				w.set(host, inPool)
 				pass(5 * time.Second)
 				w.expect(t, host, "")
-				if got := w.metric(t, "alarms_total", "foreign_mark"); got != 1 || !w.said.has("level=ERROR") {
-					t.Errorf("%v alarms, want 1: %s", got, &w.said.text)
+				if got := w.metric(t, "alarms_total", "foreign_mark"); got != 1 || !w.said.Has("level=ERROR") {
+					t.Errorf("%v alarms, want 1: %s", got, w.said)
 				}
 			})
 		})
@@ -48,11 +48,11 @@ func TestAMarkSoonAfterTheLossOfTrustIsAWarningOnly(t *testing.T) {
 		pass(time.Second)
 		w.set("c", inPool) // untrusted for a second, and never marked
 		pass(5 * time.Second)
-		if got := w.metric(t, "alarms_total", ""); got != 0 || !w.said.has("another publisher was late, or somebody sets them") {
-			t.Errorf("%v alarms: %s", got, &w.said.text)
+		if got := w.metric(t, "alarms_total", ""); got != 0 || !w.said.Has("another publisher was late, or somebody sets them") {
+			t.Errorf("%v alarms: %s", got, w.said)
 		}
-		if w.said.has("again") {
-			t.Errorf("it says that c bore marks before: %s", &w.said.text)
+		if w.said.Has("again") {
+			t.Errorf("it says that c bore marks before: %s", w.said)
 		}
 		w.expect(t, "c", "")
 	})
@@ -65,11 +65,11 @@ func TestMarksFromBeforeAreNoAlarm(t *testing.T) {
 		w.set("c", inPool)
 		w.run(t)
 		pass(time.Minute)
-		if got := w.metric(t, "alarms_total", ""); got != 0 || w.said.has("level=ERROR") {
-			t.Errorf("%v alarms: %s", got, &w.said.text)
+		if got := w.metric(t, "alarms_total", ""); got != 0 || w.said.Has("level=ERROR") {
+			t.Errorf("%v alarms: %s", got, w.said)
 		}
-		if !w.said.has("from before this publisher began") {
-			t.Errorf("not a word: %s", &w.said.text)
+		if !w.said.Has("from before this publisher began") {
+			t.Errorf("not a word: %s", w.said)
 		}
 		w.expect(t, "c", "")
 	})
@@ -98,7 +98,7 @@ func TestTwoPublishersRaiseNoAlarms(t *testing.T) {
 		pass(2 * time.Minute)
 		for _, p := range []*world{w, late} {
 			if got := p.metric(t, "alarms_total", ""); got != 0 {
-				t.Errorf("%v alarms: %s", got, &p.said.text)
+				t.Errorf("%v alarms: %s", got, p.said)
 			}
 		}
 		w.expect(t, "a", "")

@@ -26,11 +26,11 @@ func TestANameThatChangesItsOwnerIsNotTrustedUntilItIsBack(t *testing.T) {
 				w.memory.do(func() { w.states["a"] = publish.State{Marks: []string{inPool}, ID: "uuid-2"} })
 				pass(time.Minute)
 				w.expect(t, "a", "")
-				if got := w.metric(t, "alarms_total", "identity_changed"); got != 1 || !w.said.has("alarm=identity_changed") {
-					t.Errorf("%v alarms, want 1: %s", got, &w.said.text)
+				if got := w.metric(t, "alarms_total", "identity_changed"); got != 1 || !w.said.Has("alarm=identity_changed") {
+					t.Errorf("%v alarms, want 1: %s", got, w.said)
 				}
-				if !w.said.has("reason=identity_changed") {
-					t.Errorf("the log has no reason: %s", &w.said.text)
+				if !w.said.Has("reason=identity_changed") {
+					t.Errorf("the log has no reason: %s", w.said)
 				}
 				w.memory.do(func() { w.states["a"] = publish.State{ID: "uuid-1"} })
 				pass(5 * time.Second)

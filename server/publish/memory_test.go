@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/publish"
 )
@@ -206,7 +207,7 @@ type world struct {
 	config   publish.Config
 	registry *prometheus.Registry
 	metrics  *publish.Metrics
-	said     *transcript
+	said     *transcript.Text
 
 	told int64 // changes
 }
@@ -221,7 +222,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 func newWorld() *world {
 	w := &world{
 		memory: &memory{states: make(map[string]publish.State)}, oracle: &oracle{hosts: make(map[string]api.Host), events: make(chan api.Event)},
-		config: publish.DefaultConfig(inPool, ""), registry: prometheus.NewRegistry(), said: &transcript{},
+		config: publish.DefaultConfig(inPool, ""), registry: prometheus.NewRegistry(), said: &transcript.Text{},
 	}
 	for _, host := range []string{"a", "b", "c", "d"} {
 		w.states[host] = publish.State{}
@@ -307,23 +308,4 @@ func (w *world) metric(t *testing.T, name, label string) float64 {
 		}
 	}
 	return sum
-}
-
-// transcript is what was logged.
-type transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-// Write implements io.Writer.
-func (t *transcript) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.Write(p)
-}
-
-func (t *transcript) has(words string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Contains(t.text.String(), words)
 }

@@ -123,8 +123,8 @@ func TestAReadingIsBegunAnewWhereSomethingLapses(t *testing.T) {
 		pass(2 * time.Millisecond)
 		w.expect(t, "a", "")
 		pass(4 * time.Second)
-		if got := w.metric(t, "reconciles_total", "sink_unreadable"); got != 0 || w.said.has("something is wrong") || p.Ready() != nil {
-			t.Errorf("%v readings failed, ready: %v; %s", got, p.Ready(), &w.said.text)
+		if got := w.metric(t, "reconciles_total", "sink_unreadable"); got != 0 || w.said.Has("something is wrong") || p.Ready() != nil {
+			t.Errorf("%v readings failed, ready: %v; %s", got, p.Ready(), w.said)
 		}
 		if got := w.metric(t, "reconciles_total", "ok"); got != 3 {
 			t.Errorf("%v reconciles were whole, want 3", got)

@@ -11,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/rest"
@@ -148,31 +148,13 @@ func (c *cloud) change(names ...string) {
 // running are hooks at work.
 type running struct {
 	registry *prometheus.Registry
-	log      *transcript
+	log      *transcript.Text
 	stop     func()
-}
-
-type transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-// Write implements io.Writer.
-func (s *transcript) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(b)
-}
-
-func (s *transcript) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
 }
 
 func (c *cloud) run(holder string, targets ...webhook.Target) *running {
 	c.t.Helper()
-	r := &running{registry: prometheus.NewRegistry(), log: &transcript{}}
+	r := &running{registry: prometheus.NewRegistry(), log: &transcript.Text{}}
 	hooks := webhook.New(webhook.Config{
 		Store: c.Store, Holder: holder, ReadFile: os.ReadFile, ChangeOf: rest.ChangeOf, Pause: 5 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(r.log, nil)),
 	}, targets, r.registry)
