@@ -97,7 +97,7 @@ SIGINT and SIGTERM end it; what it published stays, until "withdraw" takes it aw
 	}
 	command.PersistentFlags().StringVar(&f.config, "config", s.path(), fmt.Sprintf("configuration `file`, see publish-%s.yaml(5)", s.name))
 	command.Flags().BoolVar(&f.once, "once", false, "look at all hosts once, and end")
-	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "tell once what would be written, and write nothing")
+	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "tell once what would be written, and which hosts get no mark; write nothing")
 	command.Flags().BoolVar(&f.json, "json", false, "tell it in JSON")
 	command.AddCommand(s.withdrawCommand(&f), s.checkCommand(&f))
 	return command

@@ -13,8 +13,8 @@ import (
 // withdrawals is how often Withdraw tries.
 const withdrawals = 3
 
-// Withdraw takes all marks from all hosts, whatever the attestation server says, and if so told lifts the bars that publishers have set. It tries each host several times, and returns an error if marks may
-// be left. Publishers that run go on, and set them again.
+// Withdraw takes all marks from all hosts, whatever the attestation server says, and if so told lifts the bars that publishers have set. It tries each host several times and tells of each the last that
+// it did; an error says that marks may be left. Publishers that run go on, and set them again.
 func (p *Publisher) Withdraw(ctx context.Context, bars bool) (Report, error) {
 	report, err := p.withdraw(ctx, bars)
 	for range withdrawals - 1 {
