@@ -37,6 +37,7 @@ func TestCloudBehindKeystone(t *testing.T) {
 		{"a wrong password is told", wrongPassword},
 		{"a user without the role is told so", withoutRole},
 		{"a token that ends is renewed", tokenEnds},
+		{"an application credential does as well", applicationCredential},
 		{"a changed password is read again", passwordChanges},
 		{"untrusted hosts get no new guests", barUntrusted},
 		{"Nova's failure does not keep traits from being taken away", withoutNova},
@@ -205,17 +206,51 @@ func tokenEnds(t *testing.T, c *cloud, password string) {
 	}
 }
 
+// applicationCredential has the user make one by the documented command, and writes it into the shipped clouds.yaml as that says.
+func applicationCredential(t *testing.T, c *cloud, password string) {
+	f := c.configure(t, c.keystone.URL, password)
+	asUser := strings.NewReplacer("/etc/trustpool-server/clouds.yaml", f.Placement.CloudsFile)
+	command := asUser.Replace(strings.TrimSpace(documented(t, "OS_CLIENT_CONFIG_FILE=/etc/trustpool-server/clouds.yaml openstack --os-cloud trustpool application credential create")))
+
+	var made struct{ ID, Secret string }
+	if said := shell(t, command+" -f json"); json.Unmarshal([]byte(said), &made) != nil || made.Secret == "" {
+		t.Fatalf("%s said %s", command, said)
+	}
+
+	content, err := os.ReadFile(f.Placement.CloudsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	withPassword, instead, _ := strings.Cut(string(content), "    # Or, instead of")
+	above, _, _ := strings.Cut(withPassword, "    auth:\n")
+	_, instead, _ = strings.Cut(instead, "\n")
+	filled := above + strings.NewReplacer("    # ", "    ", "https://keystone.example:5000", c.keystone.URL, " ID\n", " "+made.ID+"\n", " SECRET", " "+made.Secret).Replace(instead)
+	write(t, f.Placement.CloudsFile, filled)
+
+	s := openSink(t, f)
+	s.read(t)
+	s.write(t, "compute1", trait)
+	s.write(t, "compute1")
+
+	shell(t, asUser.Replace("OS_CLIENT_CONFIG_FILE=/etc/trustpool-server/clouds.yaml openstack --os-cloud trustpool token issue"))
+
+	defer c.changePassword(t, password, "changed")()
+	waitForRead(t, openSink(t, f))
+
+	write(t, f.Placement.CloudsFile, strings.ReplaceAll(filled, made.Secret, "wrong"))
+
+	if _, err := openSink(t, f).Read(t.Context()); err == nil || !strings.Contains(err.Error(), "check the user and the secret in clouds_file") {
+		t.Errorf("Read() = %v with a wrong secret", err)
+	}
+}
+
 func passwordChanges(t *testing.T, c *cloud, password string) {
 	f := c.configure(t, c.keystone.URL, password)
 	s := openSink(t, f)
 	s.read(t)
 
-	c.setPassword(t, "changed")
-
-	defer func() {
-		c.setPassword(t, password)
-		waitForRead(t, openSink(t, c.configure(t, c.keystone.URL, password)))
-	}()
+	defer c.changePassword(t, password, "changed")()
 
 	if _, err := s.Read(t.Context()); err == nil {
 		t.Error("reading with the old password: no error, and changing it ends all tokens")
@@ -262,6 +297,17 @@ func (c *cloud) find(t testing.TB, collection, name string) string {
 	}
 
 	return found[0].ID
+}
+
+// changePassword gives the publisher's user another password, and returns what gives him the old one back.
+func (c *cloud) changePassword(t testing.TB, from, to string) (back func()) {
+	t.Helper()
+	c.setPassword(t, to)
+
+	return func() {
+		c.setPassword(t, from)
+		waitForRead(t, openSink(t, c.configure(t, c.keystone.URL, from)))
+	}
 }
 
 // setPassword gives the publisher's user another password.
