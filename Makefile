@@ -77,8 +77,8 @@ check-api: need-go
 generate: need-go ## Writes the generated code anew from proto/.
 	go run $(BUF) generate
 
-fuzz: need-go ## Runs every fuzz function in turn, each for DURATION (60s).
-	@.ci/fuzz $(DURATION)
+fuzz: need-go ## Runs every fuzz function, each for DURATION (60s), as many at a time as there are processors.
+	@$(PART) fuzz .ci/fuzz $(DURATION)
 
 bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
 	@$(PART) bench .ci/bench $(BENCH)

@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long PostgreSQL may take to start or to stop.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Cluster is a PostgreSQL of the test's own. Its methods are for one caller at a time.
 type Cluster struct {
