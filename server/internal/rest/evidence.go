@@ -3,23 +3,33 @@ package rest
 import (
 	"context"
 	"fmt"
+	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/verifier/cmw"
+	"github.com/trustpool/trustpool/verifier/eventlog/cel"
 	"github.com/trustpool/trustpool/verifier/saved"
 )
+
+// typeTar is what evidence is sent as to who does not ask for anything else.
+const typeTar = "application/x-tar"
 
 // evidenceRoutes give what a verdict rests on, so that others can judge it again.
 func evidenceRoutes(r *router) {
 	op := operation("get-evidence", http.MethodGet, "/v1/nodes/{name}/evidence/{which}", "Download evidence as a tar of the folder that trustpoolctl verify reads")
+	binary := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
 	op.Responses = map[string]*huma.Response{"200": {
-		Description: "A tar (POSIX.1-2001) of one folder.",
-		Content:     map[string]*huma.MediaType{"application/x-tar": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+		Description: "A tar (POSIX.1-2001) of one folder; to who accepts it a Conceptual Message Wrapper (RFC 9999) of its files.",
+		Content: map[string]*huma.MediaType{
+			typeTar: binary, cmw.FormatJSON.MediaType(): {Schema: &huma.Schema{Type: huma.TypeObject}}, cmw.FormatCBOR.MediaType(): binary,
+		},
 	}}
 	add(r, access.Operator, op, r.evidence)
 }
@@ -27,6 +37,8 @@ func evidenceRoutes(r *router) {
 func (r *router) evidence(ctx context.Context, in *struct {
 	Named
 	Which string `path:"which" pattern:"^(good|bad|[1-9][0-9]{0,18})$" doc:"good or bad for the last one of a node that was trusted or was not, or the evidence_id of a verdict"`
+	// OpenAPI tells of Accept by the types of the answer.
+	Accept string `header:"Accept" hidden:"true"`
 },
 ) (*huma.StreamResponse, error) {
 	if err := in.check(); err != nil {
@@ -37,15 +49,53 @@ func (r *router) evidence(ctx context.Context, in *struct {
 		return nil, err
 	}
 	ev.Evidence.Nonce = ev.Nonce
+	if format := accepted(in.Accept); format != cmw.FormatUnknown {
+		return message(&ev, format)
+	}
 	name := fmt.Sprintf("evidence-%d", ev.ID)
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		hc.SetHeader("Content-Type", "application/x-tar")
+		hc.SetHeader("Content-Type", typeTar)
+		hc.SetHeader("Vary", "Accept")
 		hc.SetHeader("Content-Disposition", `attachment; filename="`+name+`.tar"`)
 		// The status is sent: what breaks now ends the connection in the middle, and the tar has no end.
 		if err := saved.WriteTar(hc.BodyWriter(), name, ev.Evidence, ev.QuotedAt); err != nil && ctx.Err() == nil {
 			r.config.Logger.Error("evidence can't be sent", "node", in.Name, "evidence", ev.ID, "error", err)
 			panic(http.ErrAbortHandler)
 		}
+	}}, nil
+}
+
+// accepted gives the first form of a message that an Accept header (RFC 9110, 12.5.1) names; FormatUnknown for a tar, which is sent to everybody else.
+func accepted(header string) cmw.Format {
+	for one := range strings.SplitSeq(header, ",") {
+		name, parameters, err := mime.ParseMediaType(one)
+		if weight, err := strconv.ParseFloat(parameters["q"], 64); err == nil && weight == 0 {
+			continue // not this one, at any price
+		}
+		switch {
+		case err != nil:
+			continue
+		case name == typeTar:
+			return cmw.FormatUnknown
+		case name == cmw.FormatJSON.MediaType():
+			return cmw.FormatJSON
+		case name == cmw.FormatCBOR.MediaType():
+			return cmw.FormatCBOR
+		}
+	}
+	return cmw.FormatUnknown
+}
+
+// message sends evidence as one message, with its logs as they are.
+func message(ev *store.Evidence, format cmw.Format) (*huma.StreamResponse, error) {
+	data, err := cmw.Encode(ev.Evidence, format, cel.FormatUnknown)
+	if err != nil {
+		return nil, huma.NewError(http.StatusNotAcceptable, "This evidence has no such form, since a part of it is missing or it is too large; ask for "+typeTar+".")
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		hc.SetHeader("Content-Type", format.MediaType())
+		hc.SetHeader("Vary", "Accept")
+		_, _ = hc.BodyWriter().Write(data) // who asked has gone
 	}}, nil
 }
 

@@ -10,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/store"
 	"github.com/trustpool/trustpool/verifier"
+	"github.com/trustpool/trustpool/verifier/cmw"
 	"github.com/trustpool/trustpool/verifier/saved"
 )
 
@@ -87,6 +90,34 @@ func TestEvidenceIsGivenToNobodyUnderAnothersName(t *testing.T) {
 	a := s.ask(t, s.tokens[access.Operator], http.MethodGet, "/v1/nodes/good/evidence/good", "")
 	if a.header.Get("Content-Type") != "application/x-tar" || !strings.Contains(a.header.Get("Content-Disposition"), ".tar") {
 		t.Error(a.header)
+	}
+}
+
+func TestEvidenceIsGivenAsOneMessageToWhoAcceptsThat(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	want := download(t, s.as(t, access.Operator), "good", api.EvidenceLastGood)
+	for accept, kind := range map[string]string{
+		"application/cmw+json": "application/cmw+json", "application/cmw+cbor": "application/cmw+cbor", "text/html, application/cmw+cbor;q=0.5, */*": "application/cmw+cbor",
+		"application/cmw+json;q=0, application/cmw+cbor": "application/cmw+cbor", "application/x-tar, application/cmw+json": "application/x-tar", "*/*": "application/x-tar",
+		"application/cmw+json;q=0.000": "application/x-tar", "application/cmw+json;;=": "application/x-tar", "": "application/x-tar",
+	} {
+		a := s.ask(t, s.tokens[access.Operator], http.MethodGet, "/v1/nodes/good/evidence/good", "", "Accept", accept)
+		if a.status != http.StatusOK || a.header.Get("Content-Type") != kind || !strings.Contains(strings.Join(a.header.Values("Vary"), ","), "Accept") {
+			t.Errorf("Accept: %q: %d %v", accept, a.status, a.header)
+			continue
+		}
+		if kind == "application/x-tar" {
+			continue
+		}
+		got, err := cmw.Decode([]byte(a.body))
+		if err != nil {
+			t.Errorf("Accept: %q: %v", accept, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Accept: %q (-tar +message)\n%s", accept, diff)
+		}
 	}
 }
 
