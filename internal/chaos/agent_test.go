@@ -21,8 +21,8 @@ import (
 // patience is how long a test waits for what has to happen. It is no promise of the agent's: a busy machine may need a part of it.
 const patience = 2 * time.Minute
 
-// program is the agent, built once for all tests.
-var program string //nolint:gochecknoglobals // set by TestMain before any test
+// program is the agent, built once for all tests by TestMain.
+var program string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -33,7 +33,7 @@ func run(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 
 	program = filepath.Join(dir, "trustpool-agent")
 

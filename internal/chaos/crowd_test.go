@@ -109,11 +109,16 @@ func (c *crowd) hears(t testing.TB, n *node, what string) {
 	})
 }
 
+// end ends the calls.
+func (c *crowd) end() {
+	c.stop()
+	c.group.Wait()
+}
+
 // done ends the calls. Each had to be answered, or to hear one of these.
 func (c *crowd) done(t testing.TB, allowed ...string) {
 	t.Helper()
-	c.stop()
-	c.group.Wait()
+	c.end()
 
 	for _, what := range slices.Sorted(maps.Keys(c.heard)) {
 		if what != answered && !slices.Contains(allowed, what) {

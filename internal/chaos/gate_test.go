@@ -121,13 +121,13 @@ func (g *gate) pull() {
 
 // serve carries frames between the agent and swtpm until one of them, or ctx, ends.
 func (g *gate) serve(ctx context.Context, agent net.Conn) {
-	defer agent.Close() //nolint:errcheck // nothing is buffered
+	defer agent.Close()
 
 	swtpm, err := net.Dial("unix", g.back)
 	if err != nil {
 		return
 	}
-	defer swtpm.Close() //nolint:errcheck // nothing is buffered
+	defer swtpm.Close()
 
 	defer context.AfterFunc(ctx, func() { _, _ = agent.Close(), swtpm.Close() })()
 

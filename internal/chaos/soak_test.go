@@ -88,7 +88,7 @@ func flat(t *testing.T, samples []sample) {
 	}{
 		"goroutines": {func(s sample) float64 { return s.goroutines }, 5},
 		"files":      {func(s sample) float64 { return s.files }, 3},
-		"memory":     {func(s sample) float64 { return s.memory }, 8 << 20},
+		"memory":     {func(s sample) float64 { return s.memory }, 16 << 20},
 	} {
 		if before, after := median(early, value.of), median(late, value.of); after > before+value.growth {
 			t.Errorf("%s grew from %v to %v", what, before, after)
