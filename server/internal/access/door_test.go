@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,10 @@ import (
 	"github.com/trustpool/trustpool/server/internal/store"
 	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+func TestTheSameHoldsOnPostgreSQL(t *testing.T) { storetest.OnPostgres(t) }
 
 // door is a Door in front of a handler that says who came through.
 type door struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/store/storetest"
 )
 
 // next is the next event, or error, of a stream.
@@ -209,7 +210,7 @@ func until(t *testing.T, lines *bufio.Reader, begin string) {
 func inBubble(t *testing.T, do func(*testing.T, *site, *pipeListener)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := unserved(t)
+		s := unserved(t, storetest.SQLite) // PostgreSQL has another time
 		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: time.Minute}
 		served := make(chan error)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,7 +26,11 @@ import (
 
 const validity = 30 * time.Minute // a busy machine takes minutes for these tests
 
-// site is a server over TLS with a database in a file: good.example (alias good) is trusted, bad.example is not, silent.example was never asked.
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+func TestTheSameHoldsOnPostgreSQL(t *testing.T) { storetest.OnPostgres(t) }
+
+// site is a server over TLS with a database: good.example (alias good) is trusted, bad.example is not, silent.example was never asked.
 type site struct {
 	*nodetest.Cloud
 	*httptest.Server
@@ -49,7 +54,7 @@ func newSite(t testing.TB) *site {
 // emptySite has a pool and a set, and no nodes.
 func emptySite(t testing.TB) *site {
 	t.Helper()
-	s := unserved(t)
+	s := unserved(t, storetest.Default())
 	s.Server = httptest.NewTLSServer(s.handler)
 	t.Cleanup(func() {
 		s.stop()
@@ -59,9 +64,9 @@ func emptySite(t testing.TB) *site {
 }
 
 // unserved is an empty site that nobody can reach yet.
-func unserved(t testing.TB) *site {
+func unserved(t testing.TB, on storetest.Engine) *site {
 	t.Helper()
-	database := storetest.SQLite.Database(t)
+	database := on.Database(t)
 	db := storetest.Open(t, database)
 	cloud, err := nodetest.NewCloud(t.Context(), db, time.Now())
 	if err != nil {

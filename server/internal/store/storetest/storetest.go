@@ -9,10 +9,10 @@ import (
 	"github.com/trustpool/trustpool/server/internal/store"
 )
 
-// New opens an empty SQLite database, until the test ends.
+// New opens an empty database of the kind Default, until the test ends.
 func New(t testing.TB) *store.Store {
 	t.Helper()
-	return Open(t, SQLite.Database(t))
+	return Open(t, Default().Database(t))
 }
 
 // Open opens a database, as store.Open names it, until the test ends.

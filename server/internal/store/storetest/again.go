@@ -1,0 +1,49 @@
+package storetest
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trustpool/trustpool/server/pgtest"
+)
+
+// variable tells the process that OnPostgres starts what it is for.
+const variable = "TRUSTPOOL_TEST_ENGINE"
+
+// Default is the kind of databases that New makes: SQLite, but in the process that OnPostgres starts.
+func Default() Engine {
+	if os.Getenv(variable) == string(Postgres) {
+		return Postgres
+	}
+	return SQLite
+}
+
+// Main is for TestMain of packages that use OnPostgres.
+func Main(m *testing.M) int {
+	if Default() == Postgres {
+		return pgtest.Main(m)
+	}
+	return m.Run()
+}
+
+// OnPostgres is a test that runs all others of its package once more, in a process of its own in which Default is PostgreSQL. That does not follow the clock of a synctest bubble: what tests in one
+// stays on SQLite.
+func OnPostgres(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.skip=^" + t.Name() + "$"}
+	if deadline, isBound := t.Deadline(); isBound {
+		args = append(args, "-test.timeout="+time.Until(deadline).String())
+	}
+	command := exec.CommandContext(t.Context(), self, args...) // #nosec G204 -- this program
+	command.Env = append(os.Environ(), variable+"="+string(Postgres))
+	if out, err := command.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
+		t.Errorf("on PostgreSQL: %v\n%s", err, out)
+	}
+}
