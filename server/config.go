@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"github.com/trustpool/trustpool/internal/spiffe"
 	"github.com/trustpool/trustpool/server/internal/access"
 	"github.com/trustpool/trustpool/server/internal/pollhosts"
 )
@@ -59,16 +60,31 @@ type TLSConfig struct {
 	ClientCA string `yaml:"client_ca"`
 	// CRL holds these authorities' certificate revocation lists (PEM, or one in DER). Default: none, nobody is revoked.
 	CRL string `yaml:"crl"`
+	// SPIFFE takes the X.509-SVID and the bundles from a SPIFFE Workload API, in place of all of the above. Callers with certificates are then known by their SPIFFE IDs alone. Default: none.
+	SPIFFE SPIFFEConfig `yaml:"spiffe"`
+}
+
+// SPIFFEConfig says where X.509-SVIDs and bundles come from: socket (unix:///PATH), id (default: the first one that the Workload API gives) and trust_domains.
+type SPIFFEConfig = spiffe.Config
+
+// NodesSPIFFEConfig is SPIFFEConfig for calling nodes.
+type NodesSPIFFEConfig struct {
+	SPIFFEConfig `yaml:",inline"`
+	// NodeIDs is the pattern of the agents' SPIFFE IDs, in which {name} stands for the node's name or, if an administrator gave one, its server_name: spiffe://example.org/node/{name}/trustpool-agent. A server_name
+	// that is a whole SPIFFE ID takes the place of the pattern. It is needed.
+	NodeIDs string `yaml:"node_ids"`
 }
 
 // NodesConfig says how nodes are asked.
 type NodesConfig struct {
 	// Certificate is the chain (PEM) by which the nodes' agents know this server, with extended key usage clientAuth; Key its private key (PEM). The agents' configuration has to give the name in it
-	// the roles quote, enroll and observe. Both are needed. They are read again when they change.
+	// the roles quote, enroll and observe. Both are needed without spiffe. They are read again when they change.
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
 	// CA holds the certificates (PEM) of the authorities that sign the agents' server certificates. It is needed.
 	CA string `yaml:"ca"`
+	// SPIFFE takes the X.509-SVID and the bundles from a SPIFFE Workload API, in place of the files above. Nodes are then known by their SPIFFE IDs. Default: none.
+	SPIFFE NodesSPIFFEConfig `yaml:"spiffe"`
 	// EKRoots are PEM files with the CAs of TPM makers: whoever is enrolled by the chain of its EK certificate has to lead to one. They are read at each enrolment. Default: none.
 	EKRoots []string `yaml:"ek_roots"`
 	// EKCRLs are files with revocation lists of TPM makers. Default: none.

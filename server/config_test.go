@@ -175,3 +175,34 @@ func TestFilesThatAreNotThereAreTold(t *testing.T) {
 		}
 	}
 }
+
+func TestWithSPIFFEThereAreNoFilesAndNoOtherNames(t *testing.T) {
+	t.Parallel()
+
+	for want, change := range map[string]func(*server.Config){
+		"":                           func(*server.Config) {},
+		"tls.certificate":            func(c *server.Config) { c.TLS.Certificate = "/server.pem" },
+		"tls.client_ca":              func(c *server.Config) { c.TLS.ClientCA = "/ca.pem" },
+		"tls.spiffe.socket":          func(c *server.Config) { c.TLS.SPIFFE.Socket = "/run/api.sock" },
+		"clients[0].san":             func(c *server.Config) { c.Clients[0].SAN = []string{"dns:a.example"} },
+		"nodes.key":                  func(c *server.Config) { c.Nodes.Key = "/client-key.pem" },
+		"nodes.spiffe.socket":        func(c *server.Config) { c.Nodes.SPIFFE.Socket = "" },
+		"nodes.spiffe.trust_domains": func(c *server.Config) { c.Nodes.SPIFFE.TrustDomains = nil },
+		"nodes.spiffe.node_ids":      func(c *server.Config) { c.Nodes.SPIFFE.NodeIDs = "spiffe://example.org/trustpool-agent" },
+	} {
+		config := server.DefaultConfig()
+		source := server.SPIFFEConfig{Socket: "unix:///run/api.sock", TrustDomains: []string{"example.org"}}
+		config.TLS.SPIFFE = source
+		config.Nodes.SPIFFE = server.NodesSPIFFEConfig{SPIFFEConfig: source, NodeIDs: "spiffe://example.org/node/{name}"}
+		config.Clients = []server.ClientRule{{SAN: []string{"uri:spiffe://example.org/dashboard"}}}
+		if err := config.Clients[0].Role.UnmarshalText([]byte("reader")); err != nil {
+			t.Fatal(err)
+		}
+		change(&config)
+
+		err := config.Validate()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want+": ")) {
+			t.Errorf("%q: got %v", want, err)
+		}
+	}
+}

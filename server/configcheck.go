@@ -80,6 +80,10 @@ func (c ListenConfig) validate(p *problems) {
 }
 
 func (c Config) validateTLS(p *problems) {
+	if c.TLS.SPIFFE.Enabled() {
+		c.validateSPIFFE(p)
+		return
+	}
 	checkFile(p, "tls.certificate", c.TLS.Certificate, c.Listen.Address != "")
 	checkFile(p, "tls.key", c.TLS.Key, c.Listen.Address != "")
 	checkFile(p, "tls.client_ca", c.TLS.ClientCA, false)
@@ -93,9 +97,13 @@ func (c Config) validateTLS(p *problems) {
 }
 
 func (c NodesConfig) validate(p *problems) {
-	checkFile(p, "nodes.certificate", c.Certificate, true)
-	checkFile(p, "nodes.key", c.Key, true)
-	checkFile(p, "nodes.ca", c.CA, true)
+	if c.SPIFFE.Enabled() || c.SPIFFE.NodeIDs != "" {
+		c.validateSPIFFE(p)
+	} else {
+		checkFile(p, "nodes.certificate", c.Certificate, true)
+		checkFile(p, "nodes.key", c.Key, true)
+		checkFile(p, "nodes.ca", c.CA, true)
+	}
 	checkPaths(p, "nodes.ek_roots", c.EKRoots)
 	checkPaths(p, "nodes.ek_crls", c.EKCRLs)
 	checkDuration(p, "nodes.interval", c.Interval, time.Second, 24*time.Hour)

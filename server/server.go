@@ -18,6 +18,7 @@ import (
 	"github.com/trustpool/trustpool/server/internal/challenge"
 	"github.com/trustpool/trustpool/server/internal/ear"
 	"github.com/trustpool/trustpool/server/internal/store"
+	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/server/internal/webhook"
 )
 
@@ -29,6 +30,8 @@ type Deps struct {
 	TLS *tls.Config
 	// NodeTLS gives the client certificate and the CAs for connections to nodes, each time that one is made.
 	NodeTLS func() (*tls.Config, error)
+	// NodeSVID, in place of NodeTLS with nodes.spiffe, gives the config for calling who has a SPIFFE ID: the same one until connections have to be made anew.
+	NodeSVID func(id string) (*tls.Config, error)
 	// Challenger, if not nil, is asked instead of the nodes' agents; then no node is enrolled. It is for benchmarks, and changes nothing of the judging.
 	Challenger challenge.Challenger
 	// ReadFile reads a small file that the config names, and knows what credential:NAME means. Nil: os.ReadFile.
@@ -98,13 +101,25 @@ func (s *Server) newSchedule() {
 	deps := challenge.Deps{Store: s.store, Challenger: s.deps.Challenger, Logger: s.deps.Logger, Registerer: s.deps.Registerer}
 	if deps.Challenger == nil {
 		hurry := func(ctx context.Context, name string) error { return s.schedule.Hurry(ctx, name) }
-		s.agents = challenge.NewAgents(s.deps.NodeTLS, hurry, s.deps.Logger)
+		s.agents = challenge.NewAgents(s.peer(), hurry, s.deps.Logger)
 		deps.Challenger, deps.Enroll = s.agents, s.agents.Enroll(nodes.roots)
 	}
 	s.schedule = challenge.New(challenge.Config{
 		Interval: nodes.Interval, Validity: nodes.Validity, Timeout: nodes.Timeout, Concurrency: nodes.Concurrency,
 		Retention: store.Retention{History: s.config.Retention.History, LogBytes: s.config.Retention.LogBytes},
 	}, deps)
+}
+
+// peer tells how nodes' agents are known.
+func (s *Server) peer() func(*trust.Node) (challenge.Peer, error) {
+	nodes := s.config.Nodes
+	if !nodes.SPIFFE.Enabled() {
+		return challenge.ByHostName(s.deps.NodeTLS)
+	}
+	id := func(node *trust.Node) (string, bool, error) {
+		return nodes.SPIFFE.NodeID(nodes.SPIFFE.NodeIDs, node.Name, node.ServerName)
+	}
+	return challenge.ByURI(id, s.deps.NodeSVID)
 }
 
 // Close gives up what New took. Run does it by itself.

@@ -28,6 +28,8 @@ type node struct {
 	sim           *tpmsim.Node
 	dir           string
 	tls           *tls.Config
+	uri           string // by which it is known, if not by its name
+	server        string // the server's name in the agent's rule
 	stop          func()
 
 	mu    sync.Mutex
@@ -49,7 +51,8 @@ func startNode(t *testing.T, ca *pki.CA, name string) *node {
 	}
 	n := &node{
 		name: name, address: "127.0.0.1:0", sim: tpmsimtest.Start(t, tpmsim.Options{}), dir: t.TempDir(), good: true,
-		tls: &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(), Certificates: []tls.Certificate{pair.Certificate}},
+		server: "dns:server.example",
+		tls:    &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(), Certificates: []tls.Certificate{pair.Certificate}},
 	}
 	n.boot(t)
 	t.Cleanup(func() { n.stop() })
@@ -71,7 +74,7 @@ func (n *node) boot(t *testing.T) {
 	n.address = listener.Addr().String()
 	config := agent.DefaultConfig()
 	config.StateDir = n.dir
-	config.Clients = []agent.ClientRule{{SAN: []string{"dns:server.example"}, Roles: agent.Roles()}}
+	config.Clients = []agent.ClientRule{{SAN: []string{n.server}, Roles: agent.Roles()}}
 	config.Logs = agent.LogsConfig{Files: []agent.LogConfig{{Source: "txt", Path: log}}}
 	a, err := agent.New(config, agent.Deps{
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), TCP: listener, TLS: n.tls,
@@ -124,7 +127,7 @@ func (n *node) learn(t *testing.T, config *tls.Config) []byte {
 
 	config = config.Clone()
 	config.ServerName = n.name
-	connection, err := client.Dial(client.Options{Address: n.address, TLS: config})
+	connection, err := client.Dial(client.Options{Address: n.address, TLS: config, ServerURI: n.uri})
 	if err != nil {
 		t.Fatal(err)
 	}

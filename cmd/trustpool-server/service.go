@@ -39,19 +39,31 @@ func runService(ctx context.Context, configPath string, stderr io.Writer) error 
 	return s.run(ctx)
 }
 
-// tlsFiles are the server's two sides of TLS.
+// tlsFiles are the server's two sides of TLS, each from files or from a Workload API.
 type tlsFiles struct {
-	api   *daemon.TLS // nil if listen.address is empty
-	nodes *daemon.ClientTLS
+	api     *daemon.TLS       // nil if listen.address is empty
+	nodes   *daemon.ClientTLS // nil if nodeSVID is not
+	apiSVID *daemon.SPIFFE    // nil if api has files
+	// nodeSVID is nil if nodes is not.
+	nodeSVID *daemon.SPIFFE
 }
 
 // loadFiles reads them for the first time.
 func loadFiles(config server.Config, logger *slog.Logger) (f tlsFiles, err error) {
-	if config.Listen.Address != "" {
-		files := daemon.TLSFiles{Certificate: config.TLS.Certificate, Key: config.TLS.Key, ClientCA: config.TLS.ClientCA, CRL: config.TLS.CRL}
-		if f.api, err = daemon.LoadTokenTLS(files, logger); err != nil {
+	switch files := config.TLS; {
+	case config.Listen.Address == "":
+	case files.SPIFFE.Enabled():
+		f.apiSVID = daemon.NewSPIFFE(files.SPIFFE, logger.With("config", "tls.spiffe"))
+		f.api = f.apiSVID.ServerTLS(true)
+	default:
+		f.api, err = daemon.LoadTokenTLS(daemon.TLSFiles{Certificate: files.Certificate, Key: files.Key, ClientCA: files.ClientCA, CRL: files.CRL}, logger)
+		if err != nil {
 			err = fmt.Errorf("tls: %w", err)
 		}
+	}
+	if config.Nodes.SPIFFE.Enabled() {
+		f.nodeSVID = daemon.NewSPIFFE(config.Nodes.SPIFFE.SPIFFEConfig, logger.With("config", "nodes.spiffe"))
+		return f, err
 	}
 	nodes := daemon.ClientFiles{Certificate: config.Nodes.Certificate, Key: config.Nodes.Key, CA: config.Nodes.CA}
 	var nodesErr error
@@ -59,6 +71,53 @@ func loadFiles(config server.Config, logger *slog.Logger) (f tlsFiles, err error
 		nodesErr = fmt.Errorf("nodes: %w", nodesErr)
 	}
 	return f, errors.Join(err, nodesErr)
+}
+
+// give hands both sides to the server, and what they have to tell to those who show it.
+func (f tlsFiles) give(deps *server.Deps, registry *prometheus.Registry, supervisor *daemon.Supervisor) {
+	if f.api != nil {
+		deps.TLS = f.api.Config()
+		f.api.Register(registry, metricsPrefix)
+	}
+	if f.apiSVID != nil {
+		f.apiSVID.OnRemark(func(line string) { supervisor.Remark("tls", line) })
+	}
+	if f.nodeSVID != nil {
+		deps.NodeSVID = f.nodeSVID.ClientConfig
+		f.nodeSVID.Register(registry, metricsPrefix+"_node")
+		f.nodeSVID.OnRemark(func(line string) { supervisor.Remark("nodes", line) })
+		return
+	}
+	deps.NodeTLS = f.nodes.Config
+	f.nodes.Register(registry, metricsPrefix, "node")
+}
+
+// ready says why nobody can come in by TLS; nil if callers can, or need not.
+func (f tlsFiles) ready() error {
+	if f.apiSVID == nil {
+		return nil
+	}
+	return f.apiSVID.Ready()
+}
+
+// reload reads the files again.
+func (f tlsFiles) reload() {
+	if f.api != nil {
+		_ = f.api.Reload() // it was logged
+	}
+	if f.nodes != nil {
+		_, _ = f.nodes.Config() // so was this; it never fails
+	}
+}
+
+// run follows changes until ctx ends.
+func (f tlsFiles) run(ctx context.Context, group *errgroup.Group) {
+	if f.api != nil {
+		group.Go(func() error { return f.api.Run(ctx) })
+	}
+	if f.nodeSVID != nil {
+		group.Go(func() error { return f.nodeSVID.Run(ctx) })
+	}
 }
 
 // service is a server with its listeners.
@@ -73,14 +132,9 @@ func (s service) run(ctx context.Context) error {
 	registry := daemon.NewRegistry(metricsPrefix)
 	supervisor := daemon.NewSupervisor(s.logger)
 	deps := server.Deps{
-		Logger: s.logger, Registerer: registry, NodeTLS: s.files.nodes.Config, OnStatus: supervisor.Status,
-		ReadFile: daemon.ReadFile, Build: "trustpool-server " + daemon.Version(),
+		Logger: s.logger, Registerer: registry, OnStatus: supervisor.Status, ReadFile: daemon.ReadFile, Build: "trustpool-server " + daemon.Version(),
 	}
-	s.files.nodes.Register(registry, metricsPrefix, "node")
-	if s.files.api != nil {
-		deps.TLS = s.files.api.Config()
-		s.files.api.Register(registry, metricsPrefix)
-	}
+	s.files.give(&deps, registry, supervisor)
 
 	// The database first: it says whether another server runs, and until its tables are up to date nobody is to be let in.
 	attestation, err := server.New(ctx, s.config, deps)
@@ -110,12 +164,11 @@ func (s service) serve(ctx context.Context, attestation *server.Server, doors do
 		return nil
 	})
 	if doors.admin != nil {
-		admin := daemon.Admin{Registry: registry, Healthy: attestation.Hung, Ready: attestation.Ready, Logger: s.logger}
+		ready := func() error { return errors.Join(s.files.ready(), attestation.Ready()) }
+		admin := daemon.Admin{Registry: registry, Healthy: attestation.Hung, Ready: ready, Logger: s.logger}
 		group.Go(func() error { return admin.Serve(ctx, doors.admin) })
 	}
-	if s.files.api != nil {
-		group.Go(func() error { return s.files.api.Run(ctx) })
-	}
+	s.files.run(ctx, group)
 	s.follow(ctx, group, attestation.ReloadKeys)
 	return group.Wait()
 }
@@ -132,10 +185,7 @@ func (s service) follow(ctx context.Context, group *errgroup.Group, reloadKeys f
 				return nil
 			case <-hangups:
 				daemon.Notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
-				if s.files.api != nil {
-					_ = s.files.api.Reload() // it was logged
-				}
-				_, _ = s.files.nodes.Config() // so was this; it never fails
+				s.files.reload()
 				reloadKeys()
 				daemon.Notify(systemd.SdNotifyReady)
 			}

@@ -29,6 +29,7 @@ type site struct {
 	dir     string
 	config  string // its file
 	ca      *pki.CA
+	pool    *x509.CertPool // of the authorities, if not ca alone
 	address string
 	nodes   []*node
 	token   string // of the administrator
@@ -109,7 +110,7 @@ func (x *site) dial(t *testing.T) {
 	t.Helper()
 
 	var err error
-	x.client, err = api.NewClient(api.Config{URL: "https://" + x.address, Token: x.token, RootCAs: x.ca.Pool(), ServerName: "server.example"})
+	x.client, err = api.NewClient(api.Config{URL: "https://" + x.address, Token: x.token, RootCAs: x.roots(), ServerName: "server.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +232,12 @@ func (x *site) furnish(t *testing.T) {
 	}
 }
 
-func (x *site) roots() *x509.CertPool { return x.ca.Pool() }
+func (x *site) roots() *x509.CertPool {
+	if x.pool != nil {
+		return x.pool
+	}
+	return x.ca.Pool()
+}
 
 // freeAddress returns one that stays free until a test listens there, also while its server is down: of all 16 million hosts of the loopback network, nobody else uses this one, and callers get their
 // ports on 127.0.0.1.

@@ -32,6 +32,7 @@ const (
 // Client asks one agent. It is safe for concurrent use; the calls share one connection.
 type Client struct {
 	address string
+	byURI   bool // and not by a host name
 	conn    *grpc.ClientConn
 	quotes  agentv1.QuoteServiceClient
 }
@@ -43,6 +44,9 @@ type Options struct {
 	// TLS holds the client certificate and the CAs of the nodes. The server name defaults to the host in Address. Versions below TLS 1.3 are
 	// switched off. Needed with host:port; must be nil with a unix socket, where the kernel tells the agent who is calling.
 	TLS *tls.Config
+	// ServerURI is the URI that has to be in the node's certificate, as the only one there, in place of a server name: a SPIFFE ID, say. Its CAs should be those of the URI's authority alone: any
+	// of them can certify any URI. Empty: the server name counts.
+	ServerURI string
 }
 
 // Dial prepares a connection; the first call makes it. The caller closes the client.
@@ -63,7 +67,9 @@ func Dial(opts Options) (*Client, error) {
 		return nil, fmt.Errorf("dialing %q: %w", opts.Address, err)
 	}
 
-	return newClient(opts.Address, conn), nil
+	c := newClient(opts.Address, conn)
+	c.byURI = opts.ServerURI != ""
+	return c, nil
 }
 
 // limits keeps a node, a proxy of the environment and a DNS server from deciding how the calls are made.
@@ -106,7 +112,7 @@ func transportCredentials(opts Options) (credentials.TransportCredentials, error
 		if !strings.HasPrefix(rest, "///") {
 			return nil, errors.New("a unix socket is written unix:///absolute/path")
 		}
-		if opts.TLS != nil {
+		if opts.TLS != nil || opts.ServerURI != "" {
 			return nil, errors.New("a unix socket takes no TLS")
 		}
 		return insecure.NewCredentials(), nil
@@ -122,6 +128,12 @@ func transportCredentials(opts Options) (credentials.TransportCredentials, error
 
 	config := opts.TLS.Clone()
 	config.MinVersion = tls.VersionTLS13
+	if opts.ServerURI != "" {
+		if err := checkServerURI(opts.ServerURI); err != nil {
+			return nil, err
+		}
+		knownByURI(config, opts.ServerURI)
+	}
 	return credentials.NewTLS(config), nil
 }
 

@@ -18,7 +18,8 @@ import (
 type IdentityReply struct {
 	// Identity is what verifier.Enroll judges.
 	Identity verifier.Identity
-	// ServerNames are the DNS names and IP addresses in the server certificate of the very connection that the answer came over, which TLS has verified. None over a unix socket.
+	// ServerNames are the DNS names and IP addresses in the server certificate of the very connection that the answer came over, which TLS has verified. None over a unix socket, and
+	// where the node is known by Options.ServerURI: that is what was verified then.
 	ServerNames []string
 	// ServerKey is the public key of that certificate; nil over a unix socket.
 	ServerKey crypto.PublicKey
@@ -36,15 +37,22 @@ func (c *Client) Identity(ctx context.Context, nonce []byte) (IdentityReply, err
 		return IdentityReply{}, fmt.Errorf("reading the identity of %s: %w", c.address, err)
 	}
 	reply := IdentityReply{Identity: identity}
-	if leaf := serverCertificate(&from); leaf != nil {
-		reply.ServerNames, reply.ServerKey = serverNames(leaf), leaf.PublicKey
+	leaf := c.serverCertificate(&from)
+	if leaf != nil {
+		reply.ServerKey = leaf.PublicKey
+	}
+	if leaf != nil && !c.byURI {
+		reply.ServerNames = serverNames(leaf)
 	}
 	return reply, nil
 }
 
 // serverCertificate returns nothing where TLS has verified nothing.
-func serverCertificate(from *peer.Peer) *x509.Certificate {
+func (c *Client) serverCertificate(from *peer.Peer) *x509.Certificate {
 	info, ok := from.AuthInfo.(credentials.TLSInfo)
+	if ok && c.byURI && len(info.State.PeerCertificates) > 0 {
+		return info.State.PeerCertificates[0] // VerifyConnection has verified it, or there was no connection
+	}
 	if !ok || len(info.State.VerifiedChains) == 0 {
 		return nil
 	}

@@ -2,7 +2,6 @@ package challenge
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +22,7 @@ import (
 
 // Agents asks the agents of nodes, over one connection each that is kept. Make one with NewAgents, and run it.
 type Agents struct {
-	config func() (*tls.Config, error)
+	peer   func(*trust.Node) (Peer, error)
 	hurry  func(ctx context.Context, name string) error
 	logger *slog.Logger
 
@@ -40,18 +39,19 @@ type Agents struct {
 // agent is the connection to one node's agent.
 type agent struct {
 	*client.Client
-	address, serverName string
-	sources             []string // of its logs; nil before they are known
-	usedAt              time.Time
-	stop                context.CancelFunc // ends its watching; nil before it begins
-	events              *rate.Limiter      // how often what its agent says may have the node asked
+	address string
+	peer    Peer
+	again   *recheck
+	sources []string // of its logs; nil before they are known
+	usedAt  time.Time
+	stop    context.CancelFunc // ends its watching; nil before it begins
+	events  *rate.Limiter      // how often what its agent says may have the node asked
 }
 
-// NewAgents returns Agents that the caller closes. config gives the client certificate and the CAs of the nodes each time that a connection is made, so that files may change. hurry is
-// called when a node says that something happened to it; nil: nodes are not watched.
-func NewAgents(config func() (*tls.Config, error), hurry func(ctx context.Context, name string) error, logger *slog.Logger) *Agents {
+// NewAgents returns Agents that the caller closes. peer tells how a node's agent is known: ByHostName or ByURI. hurry is called when a node says that something happened to it; nil: nodes are not watched.
+func NewAgents(peer func(*trust.Node) (Peer, error), hurry func(ctx context.Context, name string) error, logger *slog.Logger) *Agents {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Agents{config: config, hurry: hurry, logger: logger, agents: make(map[int64]*agent), ctx: ctx, stop: stop}
+	return &Agents{peer: peer, hurry: hurry, logger: logger, agents: make(map[int64]*agent), ctx: ctx, stop: stop}
 }
 
 // Close ends all connections, and what is under way on them.
@@ -72,36 +72,31 @@ func (a *Agents) Close() error {
 // idle is how long a connection is kept that nobody uses: its node was removed.
 const idle = time.Hour
 
-// dial returns the connection to a node's agent.
+// dial returns the connection to a node's agent. One that would not be made now, as it is, is dropped.
 func (a *Agents) dial(node *trust.Node) (*agent, error) {
-	serverName := node.ServerName
-	if serverName == "" {
-		serverName = node.Name
-	}
+	peer, err := a.peer(node)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return nil, errors.New("the server is shutting down")
 	}
+	if err != nil {
+		a.drop(node.ID)
+		return nil, fmt.Errorf("preparing TLS: %w", err)
+	}
 	now := time.Now()
-	if have := a.agents[node.ID]; have != nil && have.address == node.Address && have.serverName == serverName {
+	if have := a.agents[node.ID]; have != nil && have.address == node.Address && have.peer.same(peer) && have.again.wrong() == nil {
 		have.usedAt = now
 		return have, nil
 	}
 	a.drop(node.ID)
 	a.sweep(now)
 
-	config, err := a.config()
-	if err != nil {
-		return nil, fmt.Errorf("preparing TLS: %w", err)
-	}
-	config = config.Clone()
-	config.ServerName = serverName
-	connection, err := client.Dial(client.Options{Address: node.Address, TLS: config})
+	connection, again, err := peer.connect(node.Address)
 	if err != nil {
 		return nil, err
 	}
-	a.agents[node.ID] = &agent{Client: connection, address: node.Address, serverName: serverName, usedAt: now, events: newEvents()}
+	a.agents[node.ID] = &agent{Client: connection, address: node.Address, peer: peer, again: again, usedAt: now, events: newEvents()}
 	return a.agents[node.ID], nil
 }
 

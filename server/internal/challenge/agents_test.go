@@ -110,7 +110,7 @@ func (n *realNode) agents(t *testing.T, hurry func(context.Context, string) erro
 		MinVersion: tls.VersionTLS13, RootCAs: n.ca.Pool(),
 		Certificates: []tls.Certificate{n.issue(t, pki.Leaf{DNSNames: []string{"server.example"}, Client: true})},
 	}
-	agents := challenge.NewAgents(func() (*tls.Config, error) { return config, nil }, hurry, slog.New(slog.DiscardHandler))
+	agents := challenge.NewAgents(challenge.ByHostName(func() (*tls.Config, error) { return config, nil }), hurry, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = agents.Close() })
 	return agents
 }

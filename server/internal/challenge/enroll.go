@@ -41,6 +41,9 @@ func (a *Agents) Enroll(roots func() (Roots, error)) Enroller {
 			return verifier.NodeRecord{}, trust.Suggestions{}, err
 		}
 		policy.Nonce, policy.At, policy.ServerNames, policy.ServerKey = nonce, time.Now(), reply.ServerNames, reply.ServerKey
+		if agent.peer.Named {
+			policy.ServerNames = []string{node.Name}
+		}
 		record, err := a.finish(ctx, node, agent, verifier.Enroll(reply.Identity, policy))
 		said := trust.Suggestions{HostNames: reply.Identity.HostNames, SMBIOSUUID: reply.Identity.SMBIOSUUID, SMBIOSSerial: reply.Identity.SMBIOSSerial}
 		return record, said, err

@@ -42,7 +42,7 @@ func BenchmarkSimulatedNodes(b *testing.B) {
 		b.Fatal(err)
 	}
 	c := newCentre(b, trust.Pool{Name: "sim", AllowSimulatedNodes: true}, storetest.SQLite.Database(b))
-	agents := challenge.NewAgents(func() (*tls.Config, error) { return clientTLS(dir) }, nil, slog.New(slog.DiscardHandler))
+	agents := challenge.NewAgents(challenge.ByHostName(func() (*tls.Config, error) { return clientTLS(dir) }), nil, slog.New(slog.DiscardHandler))
 	b.Cleanup(func() { _ = agents.Close() })
 	enroll := agents.Enroll(func() (challenge.Roots, error) { return challenge.Roots{}, nil })
 	c.learn(b, agents, enroll, nodes[0])
