@@ -193,7 +193,7 @@ func TestCBORIsReadInOneWayOnly(t *testing.T) {
 	at := bytes.Index(good, quote)
 	record := good[at+len(quote):][:1+2+len("application/vnd.trustpool.tpms-attest")+1+len("quoted")+1]
 
-	edit := func(old, new []byte) []byte { return bytes.Replace(good, old, new, 1) }
+	edit := func(from, to []byte) []byte { return bytes.Replace(good, from, to, 1) }
 	with := func(begin byte, rest ...[]byte) []byte { return append([]byte{begin}, slices.Concat(rest...)...) }
 	typ := record[1 : len(record)-8]
 	for rule, data := range map[string][]byte{

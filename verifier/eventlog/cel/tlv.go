@@ -143,9 +143,9 @@ func takeTLV(data []byte, typ byte) (value, rest []byte, err error) {
 	if data[0] != typ {
 		return nil, nil, fmt.Errorf("an entry of type %d stands where one of type %d is expected", data[0], typ)
 	}
-	size := binary.BigEndian.Uint32(data[1:])
-	if uint64(size) > uint64(len(data)-head) {
+	size := int(binary.BigEndian.Uint32(data[1:])) // an int has 64 bits on what this is built for; on others it may be negative
+	if size < 0 || size > len(data)-head {
 		return nil, nil, fmt.Errorf("it has %d bytes, and %d are left", size, len(data)-head)
 	}
-	return data[head:][:size:size], data[head+int(size):], nil
+	return data[head:][:size:size], data[head+size:], nil
 }
