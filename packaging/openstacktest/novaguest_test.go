@@ -18,7 +18,7 @@ const (
 	// image and otherImage are two that Nova's test fixture for Glance knows.
 	image, otherImage = "155d900f-4e14-4e4c-a73d-069cbf4541e6", "a2459075-d96c-40d5-893e-577ff92e721c"
 	// guestLimit is how long Nova may take to do something with a guest.
-	guestLimit = time.Minute
+	guestLimit = 3 * time.Minute
 )
 
 // furnish makes the trait, and then the two flavors, in the order that docs/openstack.md gives.

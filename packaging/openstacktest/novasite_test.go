@@ -4,6 +4,7 @@ package openstacktest_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -15,7 +16,7 @@ import (
 
 const (
 	// siteLimit is how long anything of trustpool may take on a machine with much else to do.
-	siteLimit = time.Minute
+	siteLimit = 2 * time.Minute
 	// otherHypervisor is what nodes boot that are not to be trusted.
 	otherHypervisor = "other-hypervisor"
 )
@@ -224,16 +225,20 @@ func (p *process) waitFor(t testing.TB, text string) {
 		func() string { return fmt.Sprintf("%s does not say %q:\n%s", p.cmd, text, p.said) })
 }
 
-// freeAddress returns one that was free a moment ago.
+// freeAddress returns one that was free a moment ago. Its port is none of those that callers get (ip(7): ip_local_port_range), so that it still is when a server is started, or again.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		if err == nil {
+			defer func() { _ = listener.Close() }() // nobody called
+
+			return listener.Addr().String()
+		}
 	}
 
-	defer func() { _ = listener.Close() }() // nobody called
+	t.Fatal("no port is free")
 
-	return listener.Addr().String()
+	return ""
 }
