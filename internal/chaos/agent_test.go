@@ -56,11 +56,11 @@ type process struct {
 	ended chan struct{} // closed when the process is no more
 }
 
-// start starts the agent; wrap are words before its own, as of unshare. It ends with the test at the latest.
-func start(t testing.TB, config string, wrap ...string) *process {
+// start starts an agent; wrap are words before its own, as of unshare. It ends with the test at the latest.
+func start(t testing.TB, agent, config string, wrap ...string) *process {
 	t.Helper()
 
-	words := append(slices.Clone(wrap), program, "--config", config)
+	words := append(slices.Clone(wrap), agent, "--config", config)
 	p := &process{Cmd: exec.Command(words[0], words[1:]...), ended: make(chan struct{})}
 	p.Stdout, p.Stderr = &p.said, &p.said
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -213,4 +213,6 @@ type options struct {
 	state string
 	// wrap are words before the agent's own.
 	wrap []string
+	// program is the agent; empty: the one that is shipped.
+	program string
 }

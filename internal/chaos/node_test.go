@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -40,6 +41,7 @@ type node struct {
 	config     string
 	txt        string // the log's file
 	wrap       []string
+	program    string
 	ca         *pki.CA
 	client     tls.Certificate
 	witness    *witness.Witness
@@ -52,7 +54,7 @@ type node struct {
 func newNode(t *testing.T, o options) *node {
 	t.Helper()
 
-	n := &node{dir: t.TempDir(), wrap: o.wrap}
+	n := &node{dir: t.TempDir(), wrap: o.wrap, program: cmp.Or(o.program, program)}
 	n.state = o.state
 
 	if n.state == "" {
@@ -92,7 +94,7 @@ func (n *node) launch(t *testing.T) {
 func (n *node) start(t *testing.T) {
 	t.Helper()
 
-	n.process = start(t, n.config, n.wrap...)
+	n.process = start(t, n.program, n.config, n.wrap...)
 	n.address = field(t, n.said.wait(t, "listening", "127.0.0.1:"), "address")
 	n.admin = field(t, n.said.wait(t, "serving metrics"), "address")
 	n.conn = n.dial(t, n.address, n.mutual())

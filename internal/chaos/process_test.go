@@ -181,7 +181,7 @@ func TestChaosOutOfMemory(t *testing.T) {
 	n.kill(t)
 
 	group := newCgroup(t, 1<<20)
-	p := start(t, n.config, group.inside()...)
+	p := start(t, program, n.config, group.inside()...)
 	p.wait(t)
 
 	if status, ok := p.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
