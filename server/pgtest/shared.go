@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
+	"time"
 )
 
 // variable is where the tests of a package find the cluster that they share.
@@ -45,4 +48,22 @@ func Database(t testing.TB) string {
 	}
 	there.Path = "/" + name
 	return there.String()
+}
+
+// Again runs all tests of a package but the one that calls it once more, in a process of its own that has a setting (NAME=VALUE) in its environment.
+func Again(t *testing.T, setting string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.skip=^" + t.Name() + "$"}
+	if deadline, isBound := t.Deadline(); isBound {
+		args = append(args, "-test.timeout="+time.Until(deadline).String())
+	}
+	command := exec.CommandContext(t.Context(), self, args...) // #nosec G204 -- this program
+	command.Env = append(os.Environ(), setting)
+	if out, err := command.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
+		t.Errorf("with %s: %v\n%s", setting, err, out)
+	}
 }

@@ -2,10 +2,7 @@ package storetest
 
 import (
 	"os"
-	"os/exec"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/trustpool/trustpool/server/pgtest"
 )
@@ -33,17 +30,5 @@ func Main(m *testing.M) int {
 // stays on SQLite.
 func OnPostgres(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-test.skip=^" + t.Name() + "$"}
-	if deadline, isBound := t.Deadline(); isBound {
-		args = append(args, "-test.timeout="+time.Until(deadline).String())
-	}
-	command := exec.CommandContext(t.Context(), self, args...) // #nosec G204 -- this program
-	command.Env = append(os.Environ(), variable+"="+string(Postgres))
-	if out, err := command.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
-		t.Errorf("on PostgreSQL: %v\n%s", err, out)
-	}
+	pgtest.Again(t, variable+"="+string(Postgres))
 }
