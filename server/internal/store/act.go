@@ -53,23 +53,26 @@ func (s *Store) act(ctx context.Context, a Act, do func(tx) (entry, error)) erro
 }
 
 // log appends to the admin log.
-func (t tx) log(a Act, e entry) error {
-	detail, err := json.Marshal(e.detail)
-	if err != nil {
-		return fmt.Errorf("logging %s: %w", e.action, err)
-	}
-	// The hash is that of what is stored.
-	next := AdminEntry{Seq: 1, At: moment(millis(a.At)), By: storableText(a.By), Action: e.action, Subject: storableText(e.subject), Detail: detail}
-	var before []byte
-	err = t.row("SELECT seq + 1, hash FROM admin_log ORDER BY seq DESC LIMIT 1", nil, &next.Seq, &before)
+func (t tx) log(a Act, entries ...entry) error {
+	last := AdminEntry{}
+	err := t.row("SELECT seq, hash FROM admin_log ORDER BY seq DESC LIMIT 1", nil, &last.Seq, &last.Hash)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("logging %s: %w", e.action, err)
+		return fmt.Errorf("logging: %w", err)
 	}
-	next.Hash = next.chain(before)
-	_, err = t.exec("INSERT INTO admin_log (seq, at, actor, action, subject, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		next.Seq, millis(next.At), next.By, next.Action, next.Subject, string(next.Detail), next.Hash)
-	if err != nil {
-		return fmt.Errorf("logging %s: %w", e.action, err)
+	rows := many{columns: []string{"seq BIGINT", "at BIGINT", "actor TEXT", "action TEXT", "subject TEXT", "detail TEXT", "hash BYTEA"}}
+	for _, e := range entries {
+		detail, err := json.Marshal(e.detail)
+		if err != nil {
+			return fmt.Errorf("logging %s: %w", e.action, err)
+		}
+		// The hash is that of what is stored.
+		next := AdminEntry{Seq: last.Seq + 1, At: moment(millis(a.At)), By: storableText(a.By), Action: e.action, Subject: storableText(e.subject), Detail: detail}
+		next.Hash = next.chain(last.Hash)
+		rows.add(next.Seq, millis(next.At), next.By, next.Action, next.Subject, string(next.Detail), next.Hash)
+		last = next
+	}
+	if _, err := t.execMany("INSERT INTO admin_log (seq, at, actor, action, subject, detail, hash) SELECT v.seq, v.at, v.actor, v.action, v.subject, v.detail, v.hash FROM ROWS", rows); err != nil {
+		return fmt.Errorf("logging: %w", err)
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ type dialect struct {
 	ready func(context.Context, *Store) error
 	// begin is the first of each transaction that writes.
 	begin func(tx, *Store) error
+	// announce is the last of each that changes a verdict: the other servers look once it is committed.
+	announce func(tx) error
 	// claim is the statement that claims nodes, and its arguments beside now, the end of the lease and how many.
 	claim     string
 	claimArgs func(s *Store, now int64) []any
@@ -33,6 +35,10 @@ type dialect struct {
 	// among is an expression that tells whether a column has one of the values in the parameter at a place, which list has made.
 	among func(column, place string) string
 	list  func(values any) any
+	// rowsOf is what a statement on many rows reads them from, argsOf its arguments for some of them, atOnce how many rows it takes.
+	rowsOf func(columns []string) string
+	argsOf func(columns []string, rows [][]any) []any
+	atOnce int
 }
 
 // unbound is the context as it is.

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +12,7 @@ import (
 
 // Evidence is what a node answered, with the nonce: a third party can judge it again.
 type Evidence struct {
-	// ID is the store's own; History names it.
+	// ID is the store's own; History names it. That of a node's last good or bad evidence may stay while newer evidence takes its place.
 	ID       int64
 	QuotedAt time.Time
 	Nonce    []byte
@@ -32,60 +30,14 @@ const (
 	AtChange EvidenceKind = "change"
 )
 
-// keepEvidence keeps the evidence of an outcome as the last of its kind and, if the verdict changes, for good. It returns the number of the latter, or 0.
-func (t tx) keepEvidence(o *Outcome) (int64, error) {
-	if o.Evidence == nil {
-		return 0, nil
-	}
-	old, err := t.verdict(o.Node.ID)
-	if err != nil {
-		return 0, err
-	}
-	kind := LastBad
-	if o.Verdict.Level == trust.Trusted {
-		kind = LastGood
-	}
-	if _, err := t.exec("DELETE FROM evidence WHERE node_id = $1 AND kind = $2", o.Node.ID, kind); err != nil {
-		return 0, err
-	}
-	if _, err := t.addEvidence(o.Node.ID, kind, o.Evidence, o.At); err != nil {
-		return 0, err
-	}
-	if old.Generation != 0 && o.Verdict.SameAs(&old) {
-		return 0, nil
-	}
-	return t.addEvidence(o.Node.ID, AtChange, o.Evidence, o.At)
-}
-
-func (t tx) addEvidence(node int64, kind EvidenceKind, ev *Evidence, at time.Time) (id int64, err error) {
-	bare := ev.Evidence
-	bare.Logs = nil
-	body, err := json.Marshal(bare)
-	if err != nil {
-		return 0, err
-	}
-	err = t.row("INSERT INTO evidence (node_id, kind, quoted_at, nonce, body) VALUES ($1, $2, $3, $4, $5) RETURNING id",
-		[]any{node, kind, millis(ev.QuotedAt), ev.Nonce, string(body)}, &id)
-	if err != nil {
-		return 0, err
-	}
-	for i, log := range ev.Evidence.Logs {
-		digest := sha256.Sum256(log.Raw)
-		_, logErr := t.exec("INSERT INTO logs (sha256, size, used_at, raw) VALUES ($1, $2, $3, $4) ON CONFLICT (sha256) DO NOTHING", digest[:], len(log.Raw), millis(at), log.Raw)
-		_, linkErr := t.exec("INSERT INTO evidence_logs (evidence_id, position, source, sha256) VALUES ($1, $2, $3, $4)", id, i, log.Source, digest[:])
-		err = errors.Join(err, logErr, linkErr)
-	}
-	return id, err
-}
-
 // LastEvidence returns the last evidence of that kind of the node that has a name; ErrNotFound if there is none. With AtChange, it is that of the last change.
 func (s *Store) LastEvidence(ctx context.Context, name string, kind EvidenceKind) (Evidence, error) {
 	return s.evidence(ctx, "node_id = (SELECT node_id FROM names WHERE names.name = $1) AND kind = $2 ORDER BY id DESC LIMIT 1", trust.FoldName(name), kind)
 }
 
-// EvidenceOf returns the evidence of that number, if it is of the node that has a name.
+// EvidenceOf returns the evidence of that number, if it is that of a change of the node that has a name: it will never be another.
 func (s *Store) EvidenceOf(ctx context.Context, name string, id int64) (Evidence, error) {
-	return s.evidence(ctx, "node_id = (SELECT node_id FROM names WHERE names.name = $1) AND id = $2", trust.FoldName(name), id)
+	return s.evidence(ctx, "node_id = (SELECT node_id FROM names WHERE names.name = $1) AND id = $2 AND kind = $3", trust.FoldName(name), id, AtChange)
 }
 
 func (s *Store) evidence(ctx context.Context, where string, args ...any) (ev Evidence, err error) {
@@ -119,7 +71,7 @@ func (s *Store) evidence(ctx context.Context, where string, args ...any) (ev Evi
 func (s *Store) Logs(ctx context.Context, node int64) (map[string][]byte, error) {
 	logs := make(map[string][]byte)
 	err := s.look(ctx, func(t tx) error {
-		statement := "SELECT source, raw FROM evidence_logs JOIN logs ON logs.sha256 = evidence_logs.sha256 WHERE evidence_id = (SELECT max(id) FROM evidence WHERE node_id = $1)"
+		statement := "SELECT source, raw FROM evidence_logs JOIN logs ON logs.sha256 = evidence_logs.sha256 WHERE evidence_id = (SELECT id FROM evidence WHERE node_id = $1 ORDER BY quoted_at DESC, id DESC LIMIT 1)"
 		return t.rows(statement, []any{node}, func(scan func(...any) error) error {
 			var (
 				source string

@@ -62,9 +62,12 @@ func asOf(hosts []Host, now, asked time.Time) []Host {
 }
 
 // hostColumns go with scanHost. A node without a verdict has none of the verdicts' columns.
-const hostColumns = "nodes.name, nodes.pool, nodes.state, coalesce(level, 0), coalesce(reason, ''), coalesce(detail, ''), coalesce(quoted_at, 0), coalesce(expires_at, 0), " +
-	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0), " +
+const hostColumns = "nodes.name, nodes.pool, nodes.state, " + verdictOrNone + ", " +
 	"coalesce((SELECT history.evidence_id FROM history WHERE history.generation = verdicts.generation), 0)"
+
+// verdictOrNone are the columns of a verdict, or what stands for none.
+const verdictOrNone = "coalesce(level, 0), coalesce(reason, ''), coalesce(detail, ''), coalesce(quoted_at, 0), coalesce(expires_at, 0), " +
+	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0)"
 
 func (t tx) lookup(names []string, each func(name string, h Host)) error {
 	statement := "SELECT names.name, " + hostColumns + " FROM names JOIN nodes ON nodes.id = names.node_id LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 
 	"github.com/trustpool/trustpool/server/internal/trust"
 	"github.com/trustpool/trustpool/verifier"
@@ -14,75 +13,6 @@ import (
 
 const nodeColumns = "nodes.id, nodes.name, nodes.aliases, nodes.address, nodes.server_name, nodes.pool, nodes.labels, nodes.state, nodes.state_reason, nodes.binding, nodes.ek, " +
 	"nodes.record, nodes.suggestions, nodes.revision, nodes.added_at, nodes.added_by"
-
-// AddNodes adds nodes, all or none. Without a Record they are pending, with one they are active; either way they are due at once. A name that another node has is a *TakenError and raises an
-// alarm. The error tells of each node that can't be added.
-func (s *Store) AddNodes(ctx context.Context, a Act, nodes []trust.Node) ([]trust.Node, error) {
-	added := slices.Clone(nodes)
-	var taken []*TakenError
-	err := s.change(ctx, func(t tx) error {
-		var errs []error
-		for i := range added {
-			err := t.addNode(a, &added[i])
-			if name, ok := errors.AsType[*TakenError](err); ok {
-				taken = append(taken, name)
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("adding the node %.64s: %w", added[i].Name, err))
-			}
-		}
-		return errors.Join(errs...)
-	})
-	if err != nil {
-		return nil, errors.Join(err, s.alarmTaken(ctx, a, taken))
-	}
-	return added, nil
-}
-
-func (t tx) addNode(a Act, n *trust.Node) error {
-	if a.By == "" || a.At.IsZero() {
-		return errors.New("changing something for nobody")
-	}
-	if err := n.Check(); err != nil {
-		return invalid(err)
-	}
-	if _, err := t.pool(n.Pool); err != nil {
-		return fmt.Errorf("the pool %s: %w", n.Pool, err)
-	}
-	n.State, n.StateReason, n.Revision, n.AddedAt, n.AddedBy = trust.Pending, "not enrolled yet", 1, moment(millis(a.At)), a.By
-	if n.Record != nil {
-		if n.Record.Name != n.Name {
-			return invalid(fmt.Errorf("the record is that of %.64s", n.Record.Name))
-		}
-		n.State, n.StateReason = trust.Active, ""
-		owner, err := t.sharedEK(n)
-		if err != nil {
-			return err
-		}
-		if owner != "" {
-			return conflictf("its EK is that of the node %s, and a TPM is in one machine: remove that node first", owner)
-		}
-	}
-
-	f, err := fieldsOf(n)
-	if err != nil {
-		return err
-	}
-	err = t.row("INSERT INTO nodes (name, aliases, address, server_name, pool, labels, state, state_reason, binding, ek, record, suggestions, revision, added_at, added_by, "+
-		"ek_name, due_at, leased_until, failures, last_error, reached_at, good_quotes, bad_quotes, unanswered) "+
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $14, 0, 0, '', 0, 0, 0, 0) RETURNING id",
-		[]any{
-			n.Name, f.aliases, n.Address, n.ServerName, n.Pool, f.labels, n.State, n.StateReason, n.Binding, f.ek, f.record, f.suggestions,
-			n.Revision, millis(n.AddedAt), n.AddedBy, f.ekName,
-		}, &n.ID)
-	if err != nil {
-		return err
-	}
-	if err := t.takeNames(n); err != nil {
-		return err
-	}
-	return t.log(a, entry{"node.add", n.Name, nodeDetail(n)})
-}
 
 // sharedEK returns the name of another node that is enrolled with the EK of a node's record; "" if there is none.
 func (t tx) sharedEK(n *trust.Node) (owner string, err error) {

@@ -50,9 +50,13 @@ func postgresDialect() *dialect {
 		bound: func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, operationTime)
 		},
-		isAway:      isAway,
-		ready:       func(ctx context.Context, s *Store) error { return s.checkFit(ctx) },
-		begin:       beginPostgres,
+		isAway: isAway,
+		ready:  func(ctx context.Context, s *Store) error { return s.checkFit(ctx) },
+		begin:  beginPostgres,
+		announce: func(t tx) error {
+			_, err := t.exec("SELECT pg_notify($1, '')", channel)
+			return err
+		},
 		claimsAlone: true,
 		// The rows are locked in a part of its own, which is run once: within IN it could be run anew for each node.
 		claim: "WITH due AS MATERIALIZED (SELECT id FROM nodes WHERE " + claimDue + " AND (id % $4 = $5 OR due_at <= $6) ORDER BY due_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) " +
@@ -67,8 +71,9 @@ func postgresDialect() *dialect {
 		size: func(ctx context.Context, s *Store) (size int64, err error) {
 			return size, s.look(ctx, func(t tx) error { return t.row("SELECT pg_database_size(current_database())", nil, &size) })
 		},
-		among: func(column, place string) string { return column + " = ANY(" + place + ")" },
-		list:  func(values any) any { return values },
+		among:  func(column, place string) string { return column + " = ANY(" + place + ")" },
+		list:   func(values any) any { return values },
+		rowsOf: unnested, argsOf: unnestedArgs, atOnce: manyAtOnce,
 	}
 }
 
@@ -142,15 +147,14 @@ func (s *Store) renew(_ context.Context, now *pgx.ConnConfig) error {
 	return nil
 }
 
-// beginPostgres waits until nobody else writes, and has the others look once this transaction is committed.
+// beginPostgres waits until nobody else writes, and looks whether this program may work on the tables.
 func beginPostgres(t tx, s *Store) error {
 	if _, err := t.q.ExecContext(t.ctx, "SELECT pg_advisory_xact_lock($1)", int64(writerLock)); err != nil {
 		return fmt.Errorf("waiting for whoever else writes: %w", err)
 	}
 	var oldest int64
-	err := t.q.QueryRowContext(t.ctx, "SELECT oldest FROM compatibility, pg_notify($1, '')", channel).Scan(&oldest)
-	if err != nil {
-		return fmt.Errorf("announcing a change: %w", err)
+	if err := t.row("SELECT oldest FROM compatibility", nil, &oldest); err != nil {
+		return fmt.Errorf("looking whether the tables are known: %w", err)
 	}
 	return s.mayWorkOn(oldest)
 }

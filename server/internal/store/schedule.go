@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -140,101 +139,4 @@ func (s *Store) Contact(ctx context.Context, name string) (c Contact, err error)
 		c.DueAt = moment(due)
 	}
 	return c, nil
-}
-
-// Outcome is what became of one claimed node.
-type Outcome struct {
-	// Node is the node as it was claimed, and PolicyRevision that of the policy by which it was judged. If either changed since, the verdict does not count, and the node is due at once.
-	Node           trust.Node
-	PolicyRevision int64
-	// Lease is when the lease ends under which the node was claimed. An outcome counts under that one alone: if it was ended, or the node claimed anew, what comes of that is newer.
-	Lease time.Time
-	// At is now, Due when it is to be asked next.
-	At, Due time.Time
-	// Verdict is nil if the node could not be asked: Problem says why. That neither renews the last verdict nor ends it.
-	Verdict *trust.Verdict
-	Problem string
-	// Evidence is what the verdict rests on; nil if there is none.
-	Evidence *Evidence
-	// Hold, if not empty, says why the node is refused until an administrator decides; Alarm is the kind of the alarm that is raised.
-	Hold  string
-	Alarm string
-}
-
-// Record gives claimed nodes back, with what became of them, in one transaction.
-func (s *Store) Record(ctx context.Context, outcomes []Outcome) error {
-	err := s.change(ctx, func(t tx) error {
-		var policy int64
-		if err := t.row("SELECT revision FROM policy_revision", nil, &policy); err != nil {
-			return err
-		}
-		var errs []error
-		for i := range outcomes {
-			if err := t.record(&outcomes[i], policy, s.number); err != nil {
-				errs = append(errs, fmt.Errorf("the node %s: %w", outcomes[i].Node.Name, err))
-			}
-		}
-		return errors.Join(errs...)
-	})
-	if err != nil {
-		return fmt.Errorf("recording what nodes answered: %w", err)
-	}
-	return nil
-}
-
-func (t tx) record(o *Outcome, policy, replica int64) error {
-	var ( // reading the whole node would cost more than all the rest
-		revision int64
-		mine     bool
-	)
-	if err := t.row("SELECT revision, leased_until = $3 AND "+t.mine+" FROM nodes WHERE id = $1", []any{o.Node.ID, replica, millis(o.Lease)}, &revision, &mine); err != nil {
-		return err
-	}
-	if !mine { // its lease was ended, so that the node is due, or somebody has asked since, and what that one found is newer
-		return nil
-	}
-	if revision != o.Node.Revision || o.Verdict != nil && policy != o.PolicyRevision {
-		// Whoever changed it made it due. It was judged by what holds no more.
-		_, err := t.exec("UPDATE nodes SET leased_until = 0, due_at = CASE WHEN due_at < $2 OR due_at = $3 THEN due_at ELSE $2 END WHERE id = $1", o.Node.ID, millis(o.At), int64(never))
-		return err
-	}
-	if o.Verdict == nil {
-		_, err := t.exec("UPDATE nodes SET unanswered = unanswered + 1, failures = failures + 1, last_error = $2, "+giveBack+" WHERE id = $1", o.Node.ID, o.Problem, millis(o.Due))
-		return err
-	}
-
-	evidence, err := t.keepEvidence(o)
-	if err != nil {
-		return err
-	}
-	good, bad := 0, 1
-	if o.Verdict.Level == trust.Trusted {
-		good, bad = 1, 0
-	}
-	_, err = t.exec("UPDATE nodes SET good_quotes = good_quotes + $2, bad_quotes = bad_quotes + $4, failures = 0, last_error = $5, reached_at = $6, "+giveBack+" WHERE id = $1",
-		o.Node.ID, good, millis(o.Due), bad, o.Problem, millis(o.At))
-	if err != nil {
-		return err
-	}
-	if err := t.setVerdict(o.Node.ID, *o.Verdict, o.At, evidence); err != nil || o.Hold == "" {
-		return err
-	}
-	return t.holdNow(o)
-}
-
-// giveBack ends a lease. Whoever hurried the node in the meantime has made it due before the end of the lease, and that stays.
-const giveBack = "due_at = CASE WHEN due_at < leased_until THEN due_at ELSE $3 END, leased_until = 0"
-
-// holdNow refuses the node by the server's own act.
-func (t tx) holdNow(o *Outcome) error {
-	n, err := t.node("nodes.id = $1", o.Node.ID)
-	if err != nil {
-		return err
-	}
-	a := Act{By: "trustpool-server", At: o.At}
-	if err := t.hold(a, &n, o.Hold); err != nil {
-		return err
-	}
-	n.Revision++
-	return errors.Join(t.writeNode(a, &n), t.log(a, entry{"node.hold", n.Name, nodeDetail(&n)}), t.alarm(o.At, o.Alarm, n.Name, o.Hold))
 }

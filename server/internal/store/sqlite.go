@@ -20,9 +20,10 @@ const claimDue = "due_at <= $1 AND leased_until <= $1 AND state IN ('pending', '
 // sqliteDialect is for one server.
 func sqliteDialect() *dialect {
 	return &dialect{
-		bound:  unbound,
-		isAway: func(error) bool { return false },
-		begin:  func(tx, *Store) error { return nil },
+		bound:    unbound,
+		isAway:   func(error) bool { return false },
+		begin:    func(tx, *Store) error { return nil },
+		announce: func(tx) error { return nil }, // there is no other server
 		ready: func(ctx context.Context, s *Store) error {
 			var one int
 			return s.read.QueryRowContext(ctx, "SELECT one FROM policy_revision").Scan(&one)
@@ -47,6 +48,7 @@ func sqliteDialect() *dialect {
 			}
 			return string(raw)
 		},
+		rowsOf: oneRow, argsOf: oneRowArgs, atOnce: 1,
 	}
 }
 

@@ -44,7 +44,7 @@ type Store struct {
 	unfit       atomic.Pointer[error] // why nothing may be read or written now
 
 	mu      sync.Mutex
-	changed chan struct{} // closed at the next change; guarded by mu
+	changed chan struct{} // closed at the next change of a verdict; guarded by mu
 }
 
 // Open opens a database, the file of a SQLite database or the URL of a PostgreSQL database, makes its tables if there are none, and brings them up to date. The caller closes it. One process at a time may
@@ -89,14 +89,18 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // change runs do in a transaction that writes.
 func (s *Store) change(ctx context.Context, do func(tx) error) error {
+	turned := false
 	err := s.run(ctx, func(ctx context.Context) error {
 		t, err := s.write.BeginTx(ctx, nil)
 		if err != nil {
 			return fmt.Errorf("beginning a transaction: %w", err)
 		}
-		within := tx{ctx, s.dialect, t}
+		within := tx{ctx: ctx, dialect: s.dialect, q: t, turned: &turned}
 		if err = s.dialect.begin(within, s); err == nil {
 			err = do(within)
+		}
+		if err == nil && turned {
+			err = s.dialect.announce(within)
 		}
 		if err != nil {
 			return errors.Join(err, ignoreDone(t.Rollback()))
@@ -106,7 +110,7 @@ func (s *Store) change(ctx context.Context, do func(tx) error) error {
 		}
 		return nil
 	})
-	if err == nil {
+	if err == nil && turned {
 		s.tell()
 	}
 	return err
@@ -126,7 +130,7 @@ func (s *Store) run(ctx context.Context, do func(context.Context) error) error {
 	return err
 }
 
-// tell has those look who wait for a change.
+// tell has those look who wait for changes of verdicts.
 func (s *Store) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +138,8 @@ func (s *Store) tell() {
 	s.changed = make(chan struct{})
 }
 
-// Changed returns a channel that is closed at the next change of anything, by this process or, as long as Follow runs, by another replica. Take it before looking, or a change in between is missed.
+// Changed returns a channel that is closed at the next change of a verdict, by this process or, as long as Follow runs, by another replica: when there is more for Events. Verdicts that were renewed are
+// no change. Take it before looking, or a change in between is missed.
 func (s *Store) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,18 +161,18 @@ func (s *Store) view(ctx context.Context, do func(tx) error) error {
 		if err != nil {
 			return fmt.Errorf("beginning to read: %w", err)
 		}
-		return errors.Join(do(tx{ctx, s.dialect, t}), ignoreDone(t.Rollback()))
+		return errors.Join(do(tx{ctx: ctx, dialect: s.dialect, q: t}), ignoreDone(t.Rollback()))
 	})
 }
 
 // look is a view for do that runs one statement, which sees one state by itself.
 func (s *Store) look(ctx context.Context, do func(tx) error) error {
-	return s.run(ctx, func(ctx context.Context) error { return do(tx{ctx, s.dialect, s.read}) })
+	return s.run(ctx, func(ctx context.Context) error { return do(tx{ctx: ctx, dialect: s.dialect, q: s.read}) })
 }
 
 // alone runs do for one statement that writes and takes its own locks.
 func (s *Store) alone(ctx context.Context, do func(tx) error) error {
-	return s.run(ctx, func(ctx context.Context) error { return do(tx{ctx, s.dialect, s.write}) })
+	return s.run(ctx, func(ctx context.Context) error { return do(tx{ctx: ctx, dialect: s.dialect, q: s.write}) })
 }
 
 // millis is a time as it is stored.

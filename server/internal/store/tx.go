@@ -16,6 +16,7 @@ type tx struct {
 		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 		QueryRowContext(context.Context, string, ...any) *sql.Row
 	}
+	turned *bool // whether a verdict has changed; nil where nothing is written
 }
 
 // exec runs a statement and returns how many rows it touched.
@@ -68,6 +69,12 @@ func storable(args []any) []any {
 				texts[j] = storableText(text)
 			}
 			args[i] = texts
+		case [][]byte:
+			for j := range arg {
+				if arg[j] == nil {
+					arg[j] = []byte{}
+				}
+			}
 		}
 	}
 	return args

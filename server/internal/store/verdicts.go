@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/trustpool/trustpool/server/internal/trust"
@@ -53,57 +55,113 @@ func (t tx) verdict(node int64) (trust.Verdict, error) {
 	return s.verdict()
 }
 
-// setVerdict writes a verdict. If more changed than its times, that gets a generation and a place in the history, which names the evidence.
+// becoming is a verdict that a node gets.
+type becoming struct {
+	node   int64
+	old, v trust.Verdict
+	at     time.Time
+	// evidence is that of the change; 0 if there is none, or no change.
+	evidence int64
+}
+
+// isChange tells whether more changes than the times.
+func (b *becoming) isChange() bool { return b.old.Generation == 0 || !b.v.SameAs(&b.old) }
+
+// boot is the last that is known of the node, or a reboot would not be seen.
+func (b *becoming) boot() (is bool, boot trust.Boot) {
+	last := cmp.Or(b.v.Boot, b.old.Boot)
+	if last == nil {
+		return false, trust.Boot{}
+	}
+	return true, *last
+}
+
+// setVerdict writes a verdict, as setVerdicts does.
 func (t tx) setVerdict(node int64, v trust.Verdict, at time.Time, evidence int64) error {
 	old, err := t.verdict(node)
 	if err != nil {
 		return err
 	}
-	sets, err := json.Marshal(v.Sets)
-	if err != nil {
+	return t.setVerdicts([]becoming{{node, old, v, at, evidence}})
+}
+
+// setVerdicts writes verdicts, of each node one. If more changes than its times, it gets a generation and a place in the history, which names the evidence.
+func (t tx) setVerdicts(all []becoming) error {
+	renewed := many{columns: []string{"node BIGINT", "detail TEXT", "quoted BIGINT", "expires BIGINT", "booted BOOLEAN", "resets BIGINT", "restarts BIGINT"}}
+	var changed []becoming
+	for i := range all {
+		b := &all[i]
+		if b.isChange() {
+			changed = append(changed, *b)
+			continue
+		}
+		booted, boot := b.boot()
+		renewed.add(b.node, b.v.Detail, millis(b.v.QuotedAt), millis(b.v.ExpiresAt), booted, int64(boot.ResetCount), int64(boot.RestartCount))
+	}
+	_, err := t.execMany("UPDATE verdicts SET detail = v.detail, quoted_at = v.quoted, expires_at = v.expires, booted = v.booted, reset_count = v.resets, restart_count = v.restarts "+
+		"FROM ROWS WHERE verdicts.node_id = v.node", renewed)
+	if err != nil || len(changed) == 0 {
 		return err
 	}
-	rebooted := v.RebootedSince(&old)
-	if v.Boot == nil {
-		v.Boot = old.Boot // what is known of the last boot stays, or a reboot would not be seen
-	}
-	booted, boot := v.Boot != nil, trust.Boot{}
-	if booted {
-		boot = *v.Boot
-	}
+	return t.changeVerdicts(changed)
+}
 
-	v.Generation, v.ChangedAt = old.Generation, old.ChangedAt
-	if old.Generation == 0 || !v.SameAs(&old) {
-		v.ChangedAt = at
-		err := t.row("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id, pool) "+
-			"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, (SELECT nodes.pool FROM nodes WHERE nodes.id = $1)) RETURNING generation",
-			[]any{
-				node, millis(at), v.Level, v.Reason, v.Detail, millis(v.QuotedAt), millis(v.ExpiresAt), string(sets), v.EKBinding,
-				booted, boot.ResetCount, boot.RestartCount, rebooted, evidence,
-			}, &v.Generation)
+func (t tx) changeVerdicts(all []becoming) error {
+	*t.turned = true
+	var (
+		nodes   []int64
+		rows    = many{columns: verdictFields("booted BOOLEAN", "resets BIGINT", "restarts BIGINT", "rebooted BOOLEAN", "evidence BIGINT")}
+		perSet  = many{columns: []string{"name TEXT", "node BIGINT"}}
+		changed = make(map[int64]int64, len(all)) // generations
+	)
+	for i := range all {
+		b := &all[i]
+		sets, err := json.Marshal(b.v.Sets)
 		if err != nil {
 			return err
 		}
-		if err := t.setVerdictSets(node, v.Sets); err != nil {
-			return err
+		booted, boot := b.boot()
+		nodes = append(nodes, b.node)
+		rows.add(b.node, millis(b.at), int64(b.v.Level), string(b.v.Reason), b.v.Detail, millis(b.v.QuotedAt), millis(b.v.ExpiresAt), string(sets), string(b.v.EKBinding),
+			booted, int64(boot.ResetCount), int64(boot.RestartCount), b.v.RebootedSince(&b.old), b.evidence)
+		for _, set := range b.v.Sets {
+			perSet.add(set, b.node)
 		}
 	}
-	_, err = t.exec("INSERT INTO verdicts (node_id, "+verdictColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "+
-		"ON CONFLICT (node_id) DO UPDATE SET level = excluded.level, reason = excluded.reason, detail = excluded.detail, quoted_at = excluded.quoted_at, "+
+	err := t.queryMany("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id, pool) "+
+		"SELECT v.node, v.at, v.level, v.reason, v.detail, v.quoted, v.expires, v.sets, v.binding, v.booted, v.resets, v.restarts, v.rebooted, v.evidence, "+
+		"(SELECT nodes.pool FROM nodes WHERE nodes.id = v.node) FROM ROWS RETURNING node_id, generation", rows, func(scan func(...any) error) error {
+		var node, generation int64
+		err := scan(&node, &generation)
+		changed[node] = generation
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec("DELETE FROM verdict_sets WHERE "+t.among("node_id", "$1"), t.list(nodes)); err != nil {
+		return err
+	}
+	if _, err := t.execMany("INSERT INTO verdict_sets (set_name, node_id) SELECT v.name, v.node FROM ROWS", perSet); err != nil {
+		return err
+	}
+
+	current := many{columns: verdictFields("booted BOOLEAN", "resets BIGINT", "restarts BIGINT", "generation BIGINT")}
+	for _, row := range rows.rows {
+		current.add(append(slices.Clone(row[:12]), changed[row[0].(int64)])...)
+	}
+	_, err = t.execMany("INSERT INTO verdicts (node_id, "+verdictColumns+") SELECT v.node, v.level, v.reason, v.detail, v.quoted, v.expires, v.generation, v.at, v.sets, v.binding, v.booted, v.resets, "+
+		"v.restarts FROM ROWS WHERE TRUE ON CONFLICT (node_id) DO UPDATE SET level = excluded.level, reason = excluded.reason, detail = excluded.detail, quoted_at = excluded.quoted_at, "+
 		"expires_at = excluded.expires_at, generation = excluded.generation, changed_at = excluded.changed_at, sets = excluded.sets, ek_binding = excluded.ek_binding, "+
-		"booted = excluded.booted, reset_count = excluded.reset_count, restart_count = excluded.restart_count",
-		node, v.Level, v.Reason, v.Detail, millis(v.QuotedAt), millis(v.ExpiresAt), v.Generation, millis(v.ChangedAt), string(sets), v.EKBinding,
-		booted, boot.ResetCount, boot.RestartCount)
+		"booted = excluded.booted, reset_count = excluded.reset_count, restart_count = excluded.restart_count", current)
 	return err
 }
 
-func (t tx) setVerdictSets(node int64, sets []string) error {
-	_, err := t.exec("DELETE FROM verdict_sets WHERE node_id = $1", node)
-	for _, set := range sets {
-		_, addErr := t.exec("INSERT INTO verdict_sets (set_name, node_id) VALUES ($1, $2)", set, node)
-		err = errors.Join(err, addErr)
-	}
-	return err
+// verdictFields are columns of many verdicts, and more behind them.
+func verdictFields(more ...string) []string {
+	return append([]string{
+		"node BIGINT", "at BIGINT", "level BIGINT", "reason TEXT", "detail TEXT", "quoted BIGINT", "expires BIGINT", "sets TEXT", "binding TEXT",
+	}, more...)
 }
 
 // endTrust turns the verdicts that where selects to unknown. Their times stay, to tell what they were. It takes as many statements for all nodes as for one: others wait for it.
@@ -113,13 +171,14 @@ func (t tx) endTrust(at time.Time, detail string, reason trust.Reason, where str
 		return err
 	}
 	n := len(args)
-	_, err := t.exec(fmt.Sprintf("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id, pool) "+
+	ended, err := t.exec(fmt.Sprintf("INSERT INTO history (node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id, pool) "+
 		"SELECT node_id, CAST($%d AS BIGINT), 0, CAST($%d AS TEXT), CAST($%d AS TEXT), quoted_at, expires_at, 'null', ek_binding, booted, reset_count, restart_count, FALSE, 0, "+
 		"(SELECT nodes.pool FROM nodes WHERE nodes.id = verdicts.node_id) FROM verdicts WHERE %s",
 		n+1, n+2, n+3, where), append(args, millis(at), string(reason), detail)...)
-	if err != nil {
+	if err != nil || ended == 0 {
 		return err
 	}
+	*t.turned = true
 	changed := "node_id IN (SELECT history.node_id FROM history WHERE history.generation > $1)"
 	_, err = t.exec("UPDATE verdicts SET level = 0, reason = $2, detail = $3, sets = 'null', changed_at = $4, "+
 		"generation = (SELECT max(history.generation) FROM history WHERE history.node_id = verdicts.node_id) WHERE "+changed, last, string(reason), detail, millis(at))
@@ -136,7 +195,7 @@ func (s *Store) ExpireVerdicts(ctx context.Context, now time.Time, limit int) (n
 		return 0, err
 	}
 	err = s.change(ctx, func(t tx) error {
-		expired := make(map[int64]trust.Verdict)
+		var expired []becoming
 		statement := "SELECT nodes.failures, nodes.last_error, node_id, " + verdictColumns +
 			" FROM verdicts JOIN nodes ON nodes.id = node_id WHERE level IN (1, 2) AND expires_at <= $1 LIMIT $2"
 		err := t.rows(statement, []any{millis(now), limit}, func(scan func(...any) error) error {
@@ -148,19 +207,19 @@ func (s *Store) ExpireVerdicts(ctx context.Context, now time.Time, limit int) (n
 			if err := scan(append([]any{&failures, &problem, &node}, s.columns()...)...); err != nil {
 				return err
 			}
-			v, err := s.verdict()
-			v = v.At(now)
+			old, err := s.verdict()
+			v := old.At(now)
 			if failures > 0 {
 				v.Reason, v.Detail = trust.Unreachable, v.Detail+"; the node can't be reached: "+problem
 			}
-			expired[node] = v
+			expired = append(expired, becoming{node: node, old: old, v: v, at: now})
 			return err
 		})
-		n = len(expired)
-		for node, v := range expired {
-			err = errors.Join(err, t.setVerdict(node, v, now, 0))
+		if err != nil {
+			return err
 		}
-		return err
+		n = len(expired)
+		return t.setVerdicts(expired)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("ending verdicts that have expired: %w", err)
