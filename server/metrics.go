@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -107,17 +106,15 @@ func (c *statsCollector) Describe(descs chan<- *prometheus.Desc) {
 func (c *statsCollector) Collect(metrics chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	now := time.Now()
-	stats, err := c.store.Stats(ctx, now)
-	_, due, dueErr := c.store.Overdue(ctx, now)
-	if err := errors.Join(err, dueErr); err != nil {
+	stats, err := c.store.Census(ctx)
+	if err != nil {
 		metrics <- prometheus.NewInvalidMetric(c.size, err)
 		return
 	}
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
-	gauge(c.due, float64(due))
+	gauge(c.due, float64(stats.Due))
 	gauge(c.asking, float64(stats.Asking))
 	gauge(c.unreachable, float64(stats.Unreachable))
 	gauge(c.size, float64(stats.Bytes))

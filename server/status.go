@@ -34,12 +34,12 @@ func (s *Server) tell(ctx context.Context) {
 
 // status says in a line how many nodes are trusted.
 func (s *Server) status(ctx context.Context) string {
-	counts, err := s.store.Counts(ctx, time.Now())
+	census, err := s.store.Census(ctx)
 	if err != nil {
 		return "the database does not answer: " + err.Error()
 	}
 	var all, trusted, untrusted int64
-	for _, c := range counts {
+	for _, c := range census.Counts {
 		n := int64(c.Nodes)
 		all += n
 		switch c.Level {

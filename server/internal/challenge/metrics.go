@@ -62,19 +62,13 @@ func (c *nodeCollector) Describe(descs chan<- *prometheus.Desc) {
 func (c *nodeCollector) Collect(metrics chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	now := time.Now()
-	counts, err := c.store.Counts(ctx, now)
+	census, err := c.store.Census(ctx)
 	if err != nil {
 		metrics <- prometheus.NewInvalidMetric(c.nodes, err)
 		return
 	}
-	for _, n := range counts {
+	for _, n := range census.Counts {
 		metrics <- prometheus.MustNewConstMetric(c.nodes, prometheus.GaugeValue, float64(n.Nodes), n.Pool, n.Level.String())
 	}
-	lag, _, err := c.store.Overdue(ctx, now)
-	if err != nil {
-		metrics <- prometheus.NewInvalidMetric(c.lag, err)
-		return
-	}
-	metrics <- prometheus.MustNewConstMetric(c.lag, prometheus.GaugeValue, lag.Seconds())
+	metrics <- prometheus.MustNewConstMetric(c.lag, prometheus.GaugeValue, census.Lag.Seconds())
 }

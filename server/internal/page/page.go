@@ -33,7 +33,6 @@ type Page struct {
 	mux     *http.ServeMux
 	closed  http.Handler // the mux, behind the Door
 	guesses *guesses
-	seen    *cache
 	// judging bounds how many are having evidence judged again.
 	judging chan struct{}
 }
@@ -50,7 +49,7 @@ func New(config Config) (*Page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the page: %w", err)
 	}
-	p := &Page{config: config, look: look, mux: http.NewServeMux(), guesses: newGuesses(), seen: newCache(), judging: make(chan struct{}, maxJudging)}
+	p := &Page{config: config, look: look, mux: http.NewServeMux(), guesses: newGuesses(), judging: make(chan struct{}, maxJudging)}
 	p.mux.Handle("GET /{$}", http.RedirectHandler(Root, http.StatusSeeOther))
 	p.route("GET /page/{$}", access.Reader, p.overview)
 	p.route("GET /page/nodes", access.Reader, p.nodes)

@@ -128,20 +128,18 @@ func (r *router) hosts(ctx context.Context, in *struct {
 const countedAlarms = 1000
 
 func (r *router) summary(ctx context.Context, _ *struct{}) (*Content[api.Summary], error) {
-	now := time.Now()
-	counts, err := r.config.Store.Counts(ctx, now)
-	generation, generationErr := r.config.Store.LastGeneration(ctx)
+	census, err := r.config.Store.Census(ctx)
 	alarms, alarmsErr := r.config.Store.Alarms(ctx, true, 0, countedAlarms)
 	pools, poolsErr := r.config.Store.Pools(ctx)
-	if err := errors.Join(err, generationErr, alarmsErr, poolsErr); err != nil {
+	if err := errors.Join(err, alarmsErr, poolsErr); err != nil {
 		return nil, err
 	}
 
-	answer := api.Summary{EvaluatedAt: now.UTC(), Generation: generation, Pools: make(map[string]api.Count), OpenAlarms: len(alarms)}
+	answer := api.Summary{EvaluatedAt: census.At.UTC(), Generation: census.Generation, Pools: make(map[string]api.Count), OpenAlarms: len(alarms)}
 	for _, p := range pools {
 		answer.Pools[p.Name] = api.Count{}
 	}
-	for _, c := range counts {
+	for _, c := range census.Counts {
 		pool := answer.Pools[c.Pool]
 		for _, count := range []*api.Count{&pool, &answer.Total} {
 			switch c.Level {

@@ -131,12 +131,19 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 		level = int(*f.Level)
 	}
 	var hosts []Host
-	err := s.look(ctx, func(t tx) error {
+	err := s.view(ctx, func(t tx) error {
+		args := []any{f.After, f.Pool, f.State, level, millis(now), millis(now.Add(trust.ClockSkew)), f.Limit, f.Begins, f.Begins + afterNames}
 		statement := "SELECT " + hostColumns + " FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
 			"WHERE nodes.name > $1 AND nodes.name >= $8 AND nodes.name < $9 AND ($2 = '' OR nodes.pool = $2) AND (nodes.state = $3 OR ($3 = '' AND nodes.state <> 'decommissioned')) " +
-			"AND ($4 < 0 OR $4 = " + levelNow("$5", "$6") + ")" + refusedFirst(f.Level) + " ORDER BY nodes.name, nodes.id LIMIT $7"
-		args := []any{f.After, f.Pool, f.State, level, millis(now), millis(now.Add(trust.ClockSkew)), f.Limit, f.Begins, f.Begins + afterNames}
-		return t.rows(statement, args, func(scan func(...any) error) error {
+			"AND ($4 < 0 OR $4 = " + levelNow("$5", "$6") + ")"
+		few, err := t.fewOf(f.Level, now)
+		if err != nil {
+			return err
+		}
+		if few != nil {
+			statement, args = statement+" AND "+t.among("nodes.id", "$10"), append(args, t.list(few))
+		}
+		return t.rows(statement+" ORDER BY nodes.name, nodes.id LIMIT $7", args, func(scan func(...any) error) error {
 			h, err := scanHost(scan)
 			hosts = append(hosts, h)
 			return err
@@ -146,14 +153,6 @@ func (s *Store) Hosts(ctx context.Context, f HostFilter, now time.Time) ([]Host,
 		return nil, fmt.Errorf("listing hosts: %w", err)
 	}
 	return asOf(hosts, now, asked), nil
-}
-
-// refusedFirst has a list of untrusted nodes begin at those that were called so: mostly they are few, and to look at all nodes would cost more. It selects no others than levelNow does.
-func refusedFirst(level *trust.Level) string {
-	if level == nil || *level != trust.Untrusted {
-		return ""
-	}
-	return " AND nodes.id IN (SELECT node_id FROM verdicts WHERE level = 1)"
 }
 
 // Nodes lists nodes by name, as Hosts does.

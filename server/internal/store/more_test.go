@@ -54,7 +54,7 @@ func TestTheNodeThatWaitsTheLongestTellsTheLag(t *testing.T) {
 		for _, test := range []struct {
 			after time.Duration // of noon, when the node is due
 			lag   time.Duration
-			nodes int
+			nodes int64
 		}{{-time.Second, 0, 0}, {0, 0, 1}, {90 * time.Second, 90 * time.Second, 1}} {
 			if lag, nodes, err := b.Overdue(t.Context(), noon.Add(test.after)); err != nil || lag != test.lag || nodes != test.nodes {
 				t.Errorf("%s after: %s, %d, %v", test.after, lag, nodes, err)

@@ -37,16 +37,22 @@ func (s *Store) Claim(ctx context.Context, now time.Time, limit int, lease time.
 }
 
 // Overdue tells how long the node that waits the longest for its turn has been due, and how many are: a server that keeps up has none that waits for long.
-func (s *Store) Overdue(ctx context.Context, now time.Time) (longest time.Duration, nodes int, err error) {
-	var first int64
+func (s *Store) Overdue(ctx context.Context, now time.Time) (longest time.Duration, nodes int64, err error) {
 	err = s.look(ctx, func(t tx) error {
-		return t.row("SELECT coalesce(min(due_at), 0), count(*) FROM nodes WHERE due_at <= $1 AND leased_until <= $1 AND state IN ('pending', 'active')", []any{millis(now)}, &first, &nodes)
+		longest, nodes, err = t.overdue(now)
+		return err
 	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("looking which nodes are due: %w", err)
 	}
-	if nodes == 0 {
-		return 0, 0, nil
+	return longest, nodes, nil
+}
+
+func (t tx) overdue(now time.Time) (longest time.Duration, nodes int64, err error) {
+	var first int64
+	err = t.row("SELECT coalesce(min(due_at), 0), count(*) FROM nodes WHERE "+claimDue, []any{millis(now)}, &first, &nodes)
+	if err != nil || nodes == 0 {
+		return 0, 0, err
 	}
 	return now.Sub(moment(first)), nodes, nil
 }

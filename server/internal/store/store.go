@@ -42,6 +42,7 @@ type Store struct {
 	follows     atomic.Bool           // Follow was called
 	peers       atomic.Pointer[peers] // the replicas that share the work; nil: this one is alone
 	unfit       atomic.Pointer[error] // why nothing may be read or written now
+	census      census
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change of a verdict; guarded by mu
@@ -50,7 +51,7 @@ type Store struct {
 // Open opens a database, the file of a SQLite database or the URL of a PostgreSQL database, makes its tables if there are none, and brings them up to date. The caller closes it. One process at a time may
 // have a file open for writing.
 func Open(ctx context.Context, database string) (*Store, error) {
-	s := &Store{name: database, changed: make(chan struct{})}
+	s := &Store{name: database, changed: make(chan struct{}), census: census{turn: make(chan struct{}, 1)}}
 	var err error
 	if IsURL(database) {
 		err = s.openPostgres(ctx)

@@ -70,5 +70,6 @@ const refusedNodes = "SELECT nodes.id, nodes.name, nodes.pool, verdicts.reason, 
 // unknownNodes selects nodes of which nothing is known now, with the reasons that scanHost gives; $1 is now, $2 ClockSkew later.
 const unknownNodes = "SELECT nodes.id, nodes.name, nodes.pool, CASE WHEN verdicts.level IS NULL THEN CASE WHEN nodes.state = 'pending' THEN 'not_enrolled' ELSE 'no_quote' END " +
 	"WHEN verdicts.level = 0 THEN verdicts.reason ELSE 'stale' END AS reason, '' AS detail, coalesce(verdicts.changed_at, nodes.added_at) AS since " +
-	"FROM nodes LEFT JOIN verdicts ON verdicts.node_id = nodes.id WHERE nodes.state <> 'decommissioned' " +
+	"FROM (SELECT DISTINCT id FROM (" + mayBeUnknown + ") AS each_part) AS candidates JOIN nodes ON nodes.id = candidates.id LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
+	"WHERE nodes.state <> 'decommissioned' " +
 	"AND (verdicts.level IS NULL OR verdicts.level = 0 OR verdicts.expires_at <= $1 OR (verdicts.level = 2 AND verdicts.quoted_at > $2))"

@@ -2,10 +2,12 @@ package store_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/trustpool/trustpool/server/internal/store"
 	"github.com/trustpool/trustpool/server/internal/store/storetest"
@@ -123,6 +125,13 @@ func TestTroublesSayOfEachNodeWhatLookupSays(t *testing.T) {
 			hosts, err := s.Hosts(t.Context(), store.HostFilter{Limit: 10}, now)
 			if err != nil || len(hosts) != 6 {
 				t.Fatal(hosts, err)
+			}
+			for _, level := range []trust.Level{trust.Trusted, trust.Untrusted, trust.Unknown} {
+				want := slices.DeleteFunc(slices.Clone(hosts), func(h store.Host) bool { return h.Verdict.Level != level })
+				got, err := s.Hosts(t.Context(), store.HostFilter{Limit: 10, Level: &level}, now)
+				if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+					t.Errorf("the %s ones at %s: %v %s", level, now, err, diff)
+				}
 			}
 			for _, h := range hosts {
 				if h.Verdict.Level != trust.Trusted && said[h.Node] != h.Verdict.Reason || h.Verdict.Level == trust.Trusted && said[h.Node] != "" {

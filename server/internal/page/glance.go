@@ -3,7 +3,6 @@ package page
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -13,8 +12,6 @@ import (
 
 // Bounds of what is shown at a glance.
 const (
-	maxCauses = 8
-	maxEach   = 6
 	maxAlarms = 100
 	// soonEnds is how long before its end a set is mentioned.
 	soonEnds = 14 * 24 * time.Hour
@@ -67,65 +64,29 @@ func (c *poolCount) add(level trust.Level, nodes int) {
 	}
 }
 
-// cache keeps the last glance for a while: to count 100,000 nodes costs the database half a second, and many browsers may be looking. The more it costs, the longer it is kept.
-type cache struct {
-	turn  chan struct{} // who has it may look at the database and change what follows
-	last  *glance
-	until time.Time
-}
-
-// A glance is kept for ten times as long as it took, so that looking takes a tenth of one connection at most, and never for longer than keepMost.
-const (
-	keepTimes = 10
-	keepMost  = 10 * time.Second
-)
-
-func newCache() *cache { return &cache{turn: make(chan struct{}, 1)} }
-
-// glance returns what there is to see, which may be as old as the cache allows.
+// glance returns what there is to see. What is counted may be as old as a Census.
 func (p *Page) glance(ctx context.Context, now time.Time) (*glance, error) {
-	c := p.seen
-	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if c.last != nil && now.Before(c.until) {
-		return c.last, nil
-	}
-	began := time.Now()
-	g, err := p.takeGlance(ctx, began)
+	s := p.config.Store
+	census, err := s.Census(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ended := time.Now()
-	c.last, c.until = g, ended.Add(min(keepTimes*ended.Sub(began), keepMost))
-	return g, nil
-}
-
-// takeGlance asks the database.
-func (p *Page) takeGlance(ctx context.Context, now time.Time) (*glance, error) {
-	s, g := p.config.Store, &glance{At: now}
-	var errs [7]error
-	g.Generation, errs[0] = s.LastGeneration(ctx) // first: what changes from now on may be missing
-	counts, err := s.Counts(ctx, now)
-	errs[1] = err
-	g.Refused, errs[2] = s.Troubles(ctx, trust.Untrusted, maxCauses, maxEach, now)
-	g.Unknown, errs[3] = s.Troubles(ctx, trust.Unknown, maxCauses, maxEach, now)
 	pools, err := s.Pools(ctx)
-	errs[4] = err
-	drafts, err := s.Sets(ctx, store.SetFilter{State: trust.Draft})
-	errs[5] = err
-	inForce, err := s.Sets(ctx, store.SetFilter{State: trust.InForce})
-	errs[6] = err
-	if err := errors.Join(errs[:]...); err != nil {
+	if err != nil {
 		return nil, err
 	}
-
+	drafts, err := s.Sets(ctx, store.SetFilter{State: trust.Draft})
+	if err != nil {
+		return nil, err
+	}
+	inForce, err := s.Sets(ctx, store.SetFilter{State: trust.InForce})
+	if err != nil {
+		return nil, err
+	}
+	g := &glance{At: census.At, Generation: census.Generation, Refused: census.Refused, Unknown: census.Unknown}
 	g.Drafts = drafts
 	g.Ending = slices.DeleteFunc(inForce, func(set trust.Set) bool { return set.ValidUntil.IsZero() || set.ValidUntil.After(now.Add(soonEnds)) })
-	g.count(pools, counts)
+	g.count(pools, census.Counts)
 	return g, nil
 }
 
