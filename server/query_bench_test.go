@@ -2,9 +2,12 @@ package server_test
 
 import (
 	"context"
+	"database/sql"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -26,17 +29,20 @@ import (
 
 var queryNodes = flag.Int("query-nodes", 100_000, "how many nodes BenchmarkQueries puts into the database")
 
-// BenchmarkQueries asks the whole server over TLS, on connections that are kept, with 100,000 nodes in its database: one caller after the other, then eight at a time.
+// BenchmarkQueries asks the whole server over TLS, on connections that are kept, with 100,000 nodes in its database: what schedulers ask, one caller after the other, then eight at a time, and what people
+// do. The first overview is that of a server which has just started: it counts all nodes.
 func BenchmarkQueries(b *testing.B) { queriesOn(b, filepath.Join(b.TempDir(), "trustpool.db")) }
 
 // BenchmarkQueriesPostgres is the same with the database in PostgreSQL, over a unix socket.
 func BenchmarkQueriesPostgres(b *testing.B) {
-	cluster := pgtest.Start(b)
-	queriesOn(b, cluster.Database(b))
+	database := pgtest.Start(b).Database(b)
+	queriesOn(b, database)
 }
 
 func queriesOn(b *testing.B, database string) {
+	begun := time.Now()
 	names := fill(b, database, *queryNodes)
+	b.ReportMetric(time.Since(begun).Seconds(), "filled-s")
 	s := &site{fleet: nodetest.NewFleet()}
 	s.challenger = &exchangeable{now: s.fleet}
 	s.run(b, database, lasting())
@@ -56,15 +62,54 @@ func queriesOn(b *testing.B, database string) {
 		}
 		return err
 	}
+	summary := func(ctx context.Context) error {
+		counted, err := s.admin.Summary(ctx)
+		if err == nil && counted.Total.Trusted != len(names) {
+			err = fmt.Errorf("%+v", counted)
+		}
+		return err
+	}
 	for _, q := range []struct {
 		name            string
 		callers, number int
 		ask             func(context.Context) error
-	}{{"GET", 1, 5000, one}, {"GET-8-callers", 8, 2500, one}, {"query-100-names", 1, 1000, hundred}} {
+	}{
+		{"overview-first", 1, 1, s.page("")},
+		{"overview", 1, 200, s.page("")},
+		{"GET", 1, 5000, one},
+		{"GET-8-callers", 8, 2500, one},
+		{"query-100-names", 1, 1000, hundred},
+		{"summary", 1, 200, summary},
+		{"list", 1, 100, func(ctx context.Context) error { return s.page("nodes?after=" + names[rand.IntN(len(names))])(ctx) }},
+		{"list-untrusted", 1, 100, s.page("nodes?trust=untrusted")}, // there is none
+		{"list-unknown", 1, 100, s.page("nodes?trust=unknown")},     // likewise
+		{"list-begins", 1, 100, s.page("nodes?begins=node0")},
+		{"node", 1, 200, func(ctx context.Context) error { return s.page("nodes/" + names[rand.IntN(len(names))])(ctx) }},
+	} {
 		measure(b, q.name, q.callers, q.number, q.ask)
 	}
 	b.ReportMetric(resident(b), "RSS-MiB")
 	b.ReportMetric(0, "ns/op") // means nothing here
+}
+
+// page asks for what a browser shows.
+func (s *site) page(path string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/page/"+path, nil)
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Authorization", "Bearer "+s.token)
+		response, err := s.http.Do(r)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }() // it was read
+		if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s, %w", r.URL.Path, response.Status, err)
+		}
+		return nil
+	}
 }
 
 // fill makes a database in which all nodes are trusted, and returns their names.
@@ -100,6 +145,18 @@ func fill(b *testing.B, database string, count int) []string {
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
+	if store.IsURL(database) { // or autovacuum does it within a minute, while it is measured
+		db, err := sql.Open("pgx", database)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := db.ExecContext(b.Context(), "VACUUM ANALYZE"); err != nil {
+			b.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
 	return names
 }
 
@@ -112,7 +169,7 @@ func record(b *testing.B, s *store.Store, nodes []trust.Node, now time.Time) {
 	}
 	var outcomes []store.Outcome
 	for _, n := range nodes {
-		outcomes = append(outcomes, store.Outcome{Node: n, PolicyRevision: revision, At: now, Due: now.Add(24 * time.Hour), Verdict: &trust.Verdict{
+		outcomes = append(outcomes, store.Outcome{Node: n, PolicyRevision: revision, At: now, Due: now.Add(time.Hour), Verdict: &trust.Verdict{
 			Level: trust.Trusted, Reason: trust.OK, Detail: "all demands of the pool are met", QuotedAt: now, ExpiresAt: now.Add(24 * time.Hour),
 			Sets: []string{"xen"}, EKBinding: verifier.BindingInventory, Boot: &trust.Boot{ResetCount: 1},
 		}})

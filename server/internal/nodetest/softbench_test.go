@@ -20,8 +20,8 @@ var softNodes = flag.Int("soft-nodes", 10_000, "how many nodes in software Bench
 // A verdict that is not renewed in time ends within what is watched.
 const (
 	softInterval = time.Minute
-	softValidity = 90 * time.Second
-	softWatched  = 105 * time.Second
+	softValidity = 75 * time.Second
+	softWatched  = 80 * time.Second
 )
 
 // softSite makes nodes with keys in software, all of which booted the same, and enrols them by hand.
@@ -53,7 +53,7 @@ func softSite(b *testing.B, count int, database string) (*centre, *nodetest.Flee
 }
 
 // BenchmarkSoftNodes has 10,000 nodes challenged. First all are due at once, which tells how fast the server is; then it has to keep them fresh, once a minute, with verdicts that hold for a
-// minute and a half. A key in software signs each quote, in this process: its part of the time is measured first and taken off.
+// minute and a quarter. A key in software signs each quote, in this process: its part of the time is measured first and taken off.
 func BenchmarkSoftNodes(b *testing.B) { softNodesOn(b, storetest.SQLite.Database(b), 1) }
 
 // BenchmarkSoftNodesPostgres is the same with two replicas that share a PostgreSQL database, which syncs what is committed.

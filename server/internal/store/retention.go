@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,21 +24,20 @@ type Pruned struct {
 	LogsOfEvidence int64
 }
 
-// pruneStep is how many changes are removed in one transaction: others wait for it.
+// pruneStep is how many changes or logs are removed in one transaction: others wait for it.
 const pruneStep = 500
 
-// Prune removes what is past its time, in small steps. What has gone by then stays gone if it fails.
+// Prune removes what is past its time, in small steps; to look for it keeps nobody waiting. What has gone by then stays gone if it fails.
 func (s *Store) Prune(ctx context.Context, r Retention, now time.Time) (p Pruned, err error) {
 	if r.History > 0 {
 		p.Changes, err = s.pruneHistory(ctx, now.Add(-r.History))
 	}
 	if err == nil {
-		err = s.change(ctx, func(t tx) error {
-			if p.Logs, err = t.exec("DELETE FROM logs WHERE NOT EXISTS (SELECT 1 FROM evidence_logs WHERE evidence_logs.sha256 = logs.sha256)"); err != nil {
-				return err
-			}
-			return t.pruneLogs(r, &p)
-		})
+		p.Logs, err = s.pruneLogs(ctx, "SELECT sha256, FALSE FROM logs WHERE "+isOrphan, nil, isOrphan)
+	}
+	if err == nil && r.LogBytes > 0 {
+		p.LogsOfEvidence, err = s.pruneLogs(ctx, "SELECT sha256, is_good FROM ("+logsInTheirOrder+") AS sums WHERE total > $1", []any{r.LogBytes}, isGood+" = v.good")
+		p.Logs += p.LogsOfEvidence
 	}
 	if err != nil {
 		return p, fmt.Errorf("removing what is past its time: %w", err)
@@ -74,16 +74,38 @@ func (s *Store) pruneHistory(ctx context.Context, before time.Time) (changes int
 	}
 }
 
-// pruneLogs keeps the quota.
-func (t tx) pruneLogs(r Retention, p *Pruned) error {
-	if r.LogBytes <= 0 {
-		return nil
+const (
+	// isOrphan: no evidence names the log any more.
+	isOrphan = "NOT EXISTS (SELECT 1 FROM evidence_logs WHERE evidence_logs.sha256 = logs.sha256)"
+	// isGood: the last good evidence of a node names the log.
+	isGood = "EXISTS (SELECT 1 FROM evidence_logs JOIN evidence ON evidence.id = evidence_logs.evidence_id WHERE evidence_logs.sha256 = logs.sha256 AND kind = 'good')"
+	// logsInTheirOrder has each log with the bytes of all that stay before it goes, its own among them.
+	logsInTheirOrder = "SELECT sha256, is_good, sum(size) OVER (ORDER BY is_good DESC, used_at DESC, sha256) AS total FROM (SELECT sha256, size, used_at, " + isGood + " AS is_good FROM logs) AS ranked"
+)
+
+// pruneLogs removes the logs that found selects, each with whether it is that of good evidence, as far as still holds once it is their turn.
+func (s *Store) pruneLogs(ctx context.Context, found string, args []any, still string) (gone int64, err error) {
+	all := many{columns: []string{"sha256 BYTEA", "good BOOLEAN"}}
+	err = s.look(ctx, func(t tx) error {
+		return t.rows(found, args, func(scan func(...any) error) error {
+			var (
+				digest []byte
+				good   bool
+			)
+			err := scan(&digest, &good)
+			all.add(digest, good)
+			return err
+		})
+	})
+	for part := range slices.Chunk(all.rows, pruneStep) {
+		if err != nil {
+			return gone, err
+		}
+		err = s.change(ctx, func(t tx) error {
+			n, err := t.execMany("DELETE FROM logs WHERE sha256 IN (SELECT v.sha256 FROM ROWS WHERE "+still+")", many{all.columns, part})
+			gone += n
+			return err
+		})
 	}
-	isGood := "EXISTS (SELECT 1 FROM evidence_logs JOIN evidence ON evidence.id = evidence_logs.evidence_id WHERE evidence_logs.sha256 = logs.sha256 AND kind = 'good')"
-	ranked := "SELECT sha256, size, used_at, " + isGood + " AS is_good FROM logs"
-	sums := "SELECT sha256, sum(size) OVER (ORDER BY is_good DESC, used_at DESC, sha256) AS total FROM (" + ranked + ") AS ranked"
-	n, err := t.exec("DELETE FROM logs WHERE sha256 IN (SELECT sha256 FROM ("+sums+") AS sums WHERE total > $1)", r.LogBytes)
-	p.Logs += n
-	p.LogsOfEvidence = n
-	return err
+	return gone, err
 }

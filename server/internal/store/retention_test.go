@@ -125,3 +125,40 @@ func TestALogIsStoredOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestMuchIsRemovedInSmallSteps: whoever records what nodes answered waits for one step, and not for all.
+func TestMuchIsRemovedInSmallSteps(t *testing.T) {
+	t.Parallel()
+
+	b := newBase(t, storetest.Postgres)
+	b.attest(t, noon)
+	db := storetest.Raw(t, b.path)
+	for _, statement := range []string{
+		"CREATE TABLE removed (kind TEXT, within BIGINT)",
+		"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO removed VALUES (TG_TABLE_NAME, txid_current()); RETURN NULL; END $$",
+		"CREATE TRIGGER note AFTER DELETE ON history FOR EACH ROW EXECUTE FUNCTION note()",
+		"CREATE TRIGGER note AFTER DELETE ON logs FOR EACH ROW EXECUTE FUNCTION note()",
+		"INSERT INTO logs (sha256, size, used_at, raw) SELECT sha256(n::text::bytea), 10, n, '' FROM generate_series(1, 1100) AS n",
+		"INSERT INTO logs (sha256, size, used_at, raw) SELECT sha256(n::text::bytea), 10, n, '' FROM generate_series(2001, 3100) AS n",
+		"INSERT INTO evidence (id, node_id, kind, quoted_at, nonce, body) SELECT 9000, node_id, 'change', 0, '', '{}' FROM verdicts",
+		"INSERT INTO evidence_logs (evidence_id, position, source, sha256) SELECT 9000, n, 'txt', sha256(n::text::bytea) FROM generate_series(2001, 3100) AS n",
+		"INSERT INTO history (generation, node_id, at, level, reason, detail, quoted_at, expires_at, sets, ek_binding, booted, reset_count, restart_count, rebooted, evidence_id) " +
+			"SELECT 9000 + n, node_id, n, 0, '', '', 0, 0, 'null', '', FALSE, 0, 0, FALSE, 0 FROM verdicts, generate_series(1, 1100) AS n",
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+
+	p, err := b.Prune(t.Context(), store.Retention{History: time.Hour, LogBytes: 10_000}, noon.Add(time.Minute))
+	if err != nil || p.Changes != 1100 || p.Logs < 1200 || p.LogsOfEvidence != p.Logs-1100 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	var most, steps int
+	if err := db.QueryRow("SELECT max(n), count(*) FROM (SELECT count(*) AS n FROM removed GROUP BY kind, within) AS steps").Scan(&most, &steps); err != nil || most > 500 || steps < 6 {
+		t.Errorf("%d rows went in one of %d steps, %v", most, steps, err)
+	}
+	if ev, err := b.LastEvidence(t.Context(), "node1", store.LastGood); err != nil || len(ev.Evidence.Logs) != 1 {
+		t.Errorf("the log of the good evidence is gone: %+v, %v", ev, err)
+	}
+}
