@@ -134,7 +134,7 @@ func TestManyAnswersTakeAsManyStatementsAsOne(t *testing.T) {
 		if took > 14 || took1 > 20 || took2 > 10 {
 			t.Errorf("%d nodes take %d statements to be added, %d and %d to be recorded", count, took, took1, took2)
 		}
-		for i := range again {
+		for i := 0; i < len(again); i += 10 {
 			if err := wasRenewed(t.Context(), s, &again[i]); err != nil {
 				t.Fatalf("%s: %v", again[i].Node.Name, err)
 			}

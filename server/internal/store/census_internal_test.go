@@ -42,7 +42,7 @@ func TestManyNodesAreCountedOnceForAllWhoAsk(t *testing.T) {
 			t.Errorf("%d of a few nodes are trusted by a count from before", n)
 		}
 
-		crowd := crowdOf(fewNodes + 1100)
+		crowd := crowdOf(countedAnew + 100)
 		for i := range crowd {
 			crowd[i].Name, crowd[i].Aliases = "x"+crowd[i].Name, nil
 		}
@@ -52,7 +52,7 @@ func TestManyNodesAreCountedOnceForAllWhoAsk(t *testing.T) {
 		if _, err := s.Census(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Record(t.Context(), trustAll(t, s, time.Now())); err != nil {
+		if err := s.Record(t.Context(), trustAll(t, s, time.Now())[:fewNodes]); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(censusLasts - time.Second)
@@ -60,15 +60,15 @@ func TestManyNodesAreCountedOnceForAllWhoAsk(t *testing.T) {
 			t.Errorf("%d nodes are trusted: many nodes were counted anew", n)
 		}
 		<-time.After(time.Second)
-		if n := trusted(); n != 1000 {
-			t.Errorf("%d nodes are trusted, want 1000: the count is from longer ago", n)
+		if n := trusted(); n != fewNodes {
+			t.Errorf("%d nodes are trusted, want %d: the count is from longer ago", n, fewNodes)
 		}
 
 		away := errors.New("it is away")
 		s.unfit.Store(&away)
 		<-time.After(censusLasts - time.Second)
-		if n := trusted(); n != 1000 {
-			t.Errorf("%d nodes are trusted, want 1000", n)
+		if n := trusted(); n != fewNodes {
+			t.Errorf("%d nodes are trusted, want %d", n, fewNodes)
 		}
 		<-time.After(time.Second)
 		if c, err := s.Census(t.Context()); !errors.Is(err, ErrUnavailable) {
@@ -79,12 +79,12 @@ func TestManyNodesAreCountedOnceForAllWhoAsk(t *testing.T) {
 	})
 }
 
-// listsFollowEachOther pages through the 1,000 trusted nodes, the one that is held, and the others, of which there are more than few.
+// listsFollowEachOther pages through the trusted nodes, which are few, the one that is held, and the others, which are many.
 func listsFollowEachOther(t *testing.T, s *Store) {
 	t.Helper()
-	for level, want := range map[trust.Level]int{trust.Trusted: 1000, trust.Untrusted: 1, trust.Unknown: fewNodes + 1100 - 1000} {
+	for level, want := range map[trust.Level]int{trust.Trusted: fewNodes, trust.Untrusted: 1, trust.Unknown: countedAnew + 100 - fewNodes} {
 		var names []string
-		f := HostFilter{Level: &level, Limit: 700}
+		f := HostFilter{Level: &level, Limit: 350}
 		for {
 			hosts, err := s.Hosts(t.Context(), f, time.Now())
 			if err != nil {

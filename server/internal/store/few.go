@@ -7,7 +7,7 @@ import (
 )
 
 // fewNodes is up to how many nodes of a level are looked at one by one. Where more have it, a list of them by name is filled before many others were looked at.
-const fewNodes = 1000
+const fewNodes = 500
 
 // fewOf returns the numbers of the nodes that may have a level now, if they are few, else nil: in a list of few, it would cost most to look at those that are not in it. Those that it returns have to be
 // looked at still; others do not have the level. A nil level is that of many.
