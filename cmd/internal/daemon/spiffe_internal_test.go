@@ -67,14 +67,14 @@ func TestTheEndOfTheSVIDEndsServingAndIsSaid(t *testing.T) {
 		end := time.Now().Add(time.Hour)
 		s.take(answerUntil(t, end))
 		synctest.Wait()
-		time.Sleep(time.Hour - time.Second)
+		<-time.After(time.Hour - time.Second)
 		synctest.Wait()
 
 		if err := s.Ready(); err != nil || changes.Load() != 1 || remark.Load() != "" {
 			t.Errorf("a second before the end: %v, %d changes, %q", err, changes.Load(), remark.Load())
 		}
 
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 		synctest.Wait()
 
 		if err := s.Ready(); err == nil || changes.Load() != 2 || !strings.Contains(remark.Load().(string), "the X.509-SVID ended at") {
