@@ -67,9 +67,9 @@ func shiftable(t *testing.T) (program string) {
 		t.Fatal(err)
 	}
 
-	real := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	sources := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
 
-	text, err := os.ReadFile(filepath.Join(real, "time.go"))
+	text, err := os.ReadFile(filepath.Join(sources, "time.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func shiftable(t *testing.T) (program string) {
 
 	for name, content := range files {
 		write(t, filepath.Join(dir, name), content)
-		overlay["Replace"][filepath.Join(real, name)] = filepath.Join(dir, name)
+		overlay["Replace"][filepath.Join(sources, name)] = filepath.Join(dir, name)
 	}
 
 	list, err := json.Marshal(overlay)

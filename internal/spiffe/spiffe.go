@@ -3,7 +3,6 @@
 package spiffe
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -93,15 +92,4 @@ func SocketPath(socket string) (string, error) {
 	}
 
 	return file, nil
-}
-
-// IDOf returns the SPIFFE ID in a certificate, which has to be its only URI (X509-SVID, 2).
-func IDOf(certificate *x509.Certificate) (string, error) {
-	if len(certificate.URIs) != 1 {
-		return "", fmt.Errorf("its certificate has %d URIs, an X.509-SVID has one", len(certificate.URIs))
-	}
-
-	id, err := spiffeid.FromURI(certificate.URIs[0])
-
-	return id.String(), err
 }
