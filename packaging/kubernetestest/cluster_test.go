@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,16 +172,28 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// ports are those that were given out. They are below those that the kernel gives to callers (ip_local_port_range), one of whom would otherwise have it before the program does that it is for.
+var ports atomic.Int32
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
+	const first, most = 20000, 8000
 
-	return listener.Addr().String()
+	for range most {
+		address := fmt.Sprintf("127.0.0.1:%d", first+(os.Getpid()*31+int(ports.Add(1)))%most)
+
+		listener, err := net.Listen("tcp", address)
+		if err == nil {
+			_ = listener.Close()
+
+			return address
+		}
+	}
+
+	t.Fatal("no port is free")
+
+	return ""
 }
 
 // until waits for something to become so.
