@@ -79,7 +79,7 @@ check-api: need-go
 generate: need-go ## Writes the generated code anew from proto/.
 	go run $(BUF) generate
 
-fuzz: need-go ## Runs every fuzz function, each for DURATION (60s), as many at a time as there are processors.
+fuzz: need-go ## Runs every fuzz function for DURATION (60s), or those that FUZZ=REGEX matches; .ci/fuzz tells more.
 	@$(PART) fuzz .ci/fuzz $(DURATION)
 
 bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
