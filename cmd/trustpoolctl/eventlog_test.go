@@ -16,22 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier"
 )
-
-// realLogs is the folder of logs captured on real machines. They are not part of the project.
-func realLogs(t *testing.T) string {
-	t.Helper()
-
-	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
-	if dir == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("TRUSTPOOL_REAL_LOGS is not set: it names the folder of logs captured on real machines")
-		}
-		t.Skip("TRUSTPOOL_REAL_LOGS is not set: not judged by logs of real machines")
-	}
-	return dir
-}
 
 // replayed is what a script reads of eventlog replay --json.
 type replayed struct {
@@ -57,7 +44,7 @@ func replayFile(t *testing.T, args ...string) replayed {
 func TestLogsOfRealLaunchesReplay(t *testing.T) {
 	t.Parallel()
 
-	dir := realLogs(t)
+	dir := reallogs.Dir(t)
 	for name, test := range map[string]struct {
 		want         map[string]string // by bank and PCR
 		unreplayable bool              // the SHA-1 bank
@@ -105,7 +92,7 @@ func TestLogsOfRealLaunchesReplay(t *testing.T) {
 func TestLogsOfRealFirmwareReplay(t *testing.T) {
 	t.Parallel()
 
-	dir := filepath.Join(realLogs(t), "srtm")
+	dir := filepath.Join(reallogs.Dir(t), "srtm")
 	text, err := os.ReadFile(filepath.Join(dir, "expected_pcrs.json"))
 	if err != nil {
 		t.Fatal(err)

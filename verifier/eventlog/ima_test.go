@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
@@ -122,7 +123,7 @@ func TestMalformedIMAListsAreRefused(t *testing.T) {
 // The kernel's ASCII list has the same records: what it says of the digests must hold for the binary ones.
 func TestRealIMADigestsAreThoseOfTheirData(t *testing.T) {
 	t.Parallel()
-	list := string(realLog(t, "ima/keylime_ima-log-sha256"))
+	list := string(reallogs.Read(t, "ima/keylime_ima-log-sha256"))
 	var raw []byte
 	var digests [][]byte
 	for line := range strings.Lines(list) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-attestation/attest"
 
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
@@ -81,7 +82,7 @@ func TestReplayOfRealLogsAgreesWithGoAttestation(t *testing.T) {
 	} {
 		t.Run(tc.file, func(t *testing.T) {
 			t.Parallel()
-			raw := trimmed(t, realLog(t, tc.file))
+			raw := trimmed(t, reallogs.Read(t, tc.file))
 			for _, a := range tc.algs {
 				crossCheck(t, raw, a)
 			}

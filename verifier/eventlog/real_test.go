@@ -7,34 +7,15 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
-
-// realLog reads a log captured on a real machine. The captures are not part of the project: the folder that holds
-// them is named by TRUSTPOOL_REAL_LOGS, which CI has to set.
-func realLog(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
-	if dir == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("TRUSTPOOL_REAL_LOGS is not set: it names the folder of logs captured on real machines")
-		}
-		t.Skip("TRUSTPOOL_REAL_LOGS is not set: not judged by logs of real machines")
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return raw
-}
 
 // trimmed cuts a log's padding off.
 func trimmed(t testing.TB, raw []byte) []byte {
@@ -72,7 +53,7 @@ func TestRealTXTLogsReplayToTheirPublishedValues(t *testing.T) {
 	} {
 		t.Run(filepath.Base(tc.file), func(t *testing.T) {
 			t.Parallel()
-			l, err := eventlog.Parse(trimmed(t, realLog(t, tc.file)))
+			l, err := eventlog.Parse(trimmed(t, reallogs.Read(t, tc.file)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +78,7 @@ func TestRealTXTLogsReplayToTheirPublishedValues(t *testing.T) {
 
 func TestRealLogWithoutSHA1DigestsOfTbootIsNotReplayableInSHA1(t *testing.T) {
 	t.Parallel()
-	r := parse(t, trimmed(t, realLog(t, "txt/secl_txt-logs.bin"))).Replay(s1)
+	r := parse(t, trimmed(t, reallogs.Read(t, "txt/secl_txt-logs.bin"))).Replay(s1)
 	for pcr, event := range map[int]int{17: 16, 18: 17} {
 		_, err := r.Value(pcr)
 		var re *eventlog.ReplayError
@@ -116,7 +97,7 @@ func TestRealContainersEndWhereTheirLogEnds(t *testing.T) {
 		"srtm/option_rom_eventlog":               72817,
 		"srtm/short_no_action_eventlog":          49,
 	} {
-		raw := realLog(t, file)
+		raw := reallogs.Read(t, file)
 		if n, err := eventlog.Trim(raw); err != nil || n != want {
 			t.Errorf("%s ends at %d (%v), want %d", file, n, err, want)
 		}
@@ -129,10 +110,10 @@ func TestRealContainersEndWhereTheirLogEnds(t *testing.T) {
 // The heap image has the log at its event log pointer, inside a buffer of 8 KiB.
 func TestRealHeapImageHoldsTheLog(t *testing.T) {
 	t.Parallel()
-	image := realLog(t, "txt/secl_txt_heap_info.bin")
+	image := reallogs.Read(t, "txt/secl_txt_heap_info.bin")
 	heap := image[binary.LittleEndian.Uint64(image):]
 	buffer := heap[0x1014C:][:0x2000]
-	want := realLog(t, "txt/secl_txt_heap_eventlog.trimmed.bin")
+	want := reallogs.Read(t, "txt/secl_txt_heap_eventlog.trimmed.bin")
 	if got := trimmed(t, buffer); !bytes.Equal(got, want) {
 		t.Errorf("%d bytes of log, want %d", len(got), len(want))
 	}
@@ -141,14 +122,14 @@ func TestRealHeapImageHoldsTheLog(t *testing.T) {
 func TestRealFirmwareLogsReplayToTheirMachinesPCRs(t *testing.T) {
 	t.Parallel()
 	var expected map[string][]map[string]map[string]string
-	if err := json.Unmarshal(realLog(t, "srtm/expected_pcrs.json"), &expected); err != nil {
+	if err := json.Unmarshal(reallogs.Read(t, "srtm/expected_pcrs.json"), &expected); err != nil {
 		t.Fatal(err)
 	}
 	if len(expected) == 0 {
 		t.Fatal("no expectations")
 	}
 	for file, sets := range expected {
-		l := parse(t, trimmed(t, realLog(t, "srtm/"+file)))
+		l := parse(t, trimmed(t, reallogs.Read(t, "srtm/"+file)))
 		for bank, pcrs := range sets[0] {
 			r := l.Replay(alg(t, bank))
 			for index, want := range pcrs {
@@ -175,7 +156,7 @@ func TestRealDataIsWhatItsDigestsSay(t *testing.T) {
 		"srtm/arch-linux-workstation.bin", "srtm/debian-10.bin", "srtm/glinux-alex.bin", "srtm/option_rom_eventlog", "srtm/rhel8-uefi.bin",
 		"srtm/secl_uefi_event_log.bin", "srtm/ubuntu-2104-no-dbx.bin",
 	} {
-		l := parse(t, trimmed(t, realLog(t, file)))
+		l := parse(t, trimmed(t, reallogs.Read(t, file)))
 		matches := 0
 		for i := range l.Events {
 			e := &l.Events[i]
@@ -249,7 +230,7 @@ func TestRealLogOfAnOldTbootDoesNotReplayToItsPCRs(t *testing.T) {
 			Logs map[string][]manifestLog        `json:"pcr_event_log_map"`
 		} `json:"pcr_manifest"`
 	}
-	if err := json.Unmarshal(realLog(t, "txt/secl_rhel81_S2600WT_HostManifest1.json"), &manifest); err != nil {
+	if err := json.Unmarshal(reallogs.Read(t, "txt/secl_rhel81_S2600WT_HostManifest1.json"), &manifest); err != nil {
 		t.Fatal(err)
 	}
 	l := parse(t, fromManifest(t, slices.Concat(manifest.PCRs.Logs["SHA1"], manifest.PCRs.Logs["SHA256"])))
@@ -282,7 +263,7 @@ func TestRealLogOfAnOldTbootDoesNotReplayToItsPCRs(t *testing.T) {
 func TestRealCBnTLogReplaysWithADoubt(t *testing.T) {
 	t.Parallel()
 	var lists []manifestLog
-	if err := json.Unmarshal(realLog(t, "txt/tboot-devel_WLYDCRB1_eventlog_2021-12-01.json"), &lists); err != nil {
+	if err := json.Unmarshal(reallogs.Read(t, "txt/tboot-devel_WLYDCRB1_eventlog_2021-12-01.json"), &lists); err != nil {
 		t.Fatal(err)
 	}
 	r := parse(t, fromManifest(t, lists)).Replay(s256)

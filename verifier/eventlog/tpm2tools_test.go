@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
@@ -24,7 +25,7 @@ func TestTPM2EventlogReplaysAsWeDo(t *testing.T) {
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			raw := trimmed(t, realLog(t, file))
+			raw := trimmed(t, reallogs.Read(t, file))
 			log, err := eventlog.Parse(raw)
 			if err != nil {
 				t.Fatal(err)
@@ -57,7 +58,7 @@ func TestTPM2EventlogReplaysAsWeDo(t *testing.T) {
 func TestTPM2EventlogStopsAtEventsOfNoPCR(t *testing.T) {
 	t.Parallel()
 	for name, raw := range map[string][]byte{
-		"TXT": realLog(t, "txt/tboot-devel_E5470_txt-stat_2021-08-26.rebuilt.bin"), "our own": agile(bothBanks, launch(bothBanks...)...),
+		"TXT": reallogs.Read(t, "txt/tboot-devel_E5470_txt-stat_2021-08-26.rebuilt.bin"), "our own": agile(bothBanks, launch(bothBanks...)...),
 	} {
 		if _, err := eventlog.Parse(trimmed(t, raw)); err != nil {
 			t.Errorf("%s: %v", name, err)

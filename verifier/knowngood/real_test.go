@@ -2,33 +2,20 @@ package knowngood_test
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf16"
 
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 	"github.com/trustpool/trustpool/verifier/knowngood"
 )
 
-// realEvents reads the events of one PCR from a log that was captured on a real machine. The captures are not part of the project: the folder that holds them is named by TRUSTPOOL_REAL_LOGS,
-// which CI has to set.
+// realEvents reads the events of one PCR from a log that was captured on a real machine.
 func realEvents(t *testing.T, name string, pcr uint32) []eventlog.Event {
 	t.Helper()
-	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
-	if dir == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("TRUSTPOOL_REAL_LOGS is not set: it names the folder of logs captured on real machines")
-		}
-		t.Skip("TRUSTPOOL_REAL_LOGS is not set: not judged by logs of real machines")
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, "srtm", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := eventlog.Parse(raw)
+	log, err := eventlog.Parse(reallogs.Read(t, "srtm/"+name))
 	if err != nil {
 		t.Fatal(err)
 	}

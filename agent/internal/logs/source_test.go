@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trustpool/trustpool/agent/internal/logs"
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
@@ -211,24 +211,8 @@ func TestALogThatIsTooLargeToParseIsServedAllTheSame(t *testing.T) {
 func TestALogInTheRealHeapIsTheOneThatWasCutOutOfIt(t *testing.T) {
 	t.Parallel()
 
-	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
-	if dir == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("TRUSTPOOL_REAL_LOGS is not set: it names the folder of logs captured on real machines")
-		}
-
-		t.Skip("TRUSTPOOL_REAL_LOGS is not set: not judged by logs of real machines")
-	}
-
-	image, err := os.ReadFile(filepath.Join(dir, "txt/secl_txt_heap_info.bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	want, err := os.ReadFile(filepath.Join(dir, "txt/secl_txt_heap_eventlog.trimmed.bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	image := reallogs.Read(t, "txt/secl_txt_heap_info.bin")
+	want := reallogs.Read(t, "txt/secl_txt_heap_eventlog.trimmed.bin")
 
 	// The image's pointer counts from the heap's beginning, which the registers put at 0x1000.
 	heap := image[0x1000:]

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trustpool/trustpool/agent/internal/txt"
+	"github.com/trustpool/trustpool/internal/reallogs"
 )
 
 // memory is physical memory with a heap in it, and the registers that lead there.
@@ -266,7 +265,7 @@ func TestHostileHeapsAreRefused(t *testing.T) {
 func TestARealHeapGivesItsLog(t *testing.T) {
 	t.Parallel()
 
-	image, want := captured(t, "txt/secl_txt_heap_info.bin"), captured(t, "txt/secl_txt_heap_eventlog.trimmed.bin")
+	image, want := reallogs.Read(t, "txt/secl_txt_heap_info.bin"), reallogs.Read(t, "txt/secl_txt_heap_eventlog.trimmed.bin")
 	base, size := binary.LittleEndian.Uint64(image), binary.LittleEndian.Uint64(image[8:])
 	m := memory{base: base, size: size, heap: bytes.Clone(image[base:])}
 
@@ -292,26 +291,6 @@ func TestARealHeapGivesItsLog(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Error("the log is another one")
 	}
-}
-
-func captured(t *testing.T, name string) []byte {
-	t.Helper()
-
-	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
-	if dir == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("TRUSTPOOL_REAL_LOGS is not set: it names the folder of logs captured on real machines")
-		}
-
-		t.Skip("TRUSTPOOL_REAL_LOGS is not set: not judged by logs of real machines")
-	}
-
-	raw, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return raw
 }
 
 // TestAHostileHeapCostsNothing is not parallel: it counts what the whole process allocates.

@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/trustpool/trustpool/internal/reallogs"
 	"github.com/trustpool/trustpool/verifier/eventlog"
 )
 
@@ -66,26 +65,16 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// realLogs are logs of real machines, trimmed. TRUSTPOOL_REAL_LOGS names their folder, which CI has to set.
+// realLogs are logs of real machines, trimmed.
 func realLogs(t testing.TB) map[string][]byte {
 	t.Helper()
-	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
-	if dir == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("TRUSTPOOL_REAL_LOGS is not set: it names the folder of logs captured on real machines")
-		}
-		t.Skip("TRUSTPOOL_REAL_LOGS is not set: not judged by logs of real machines")
-	}
 	logs := make(map[string][]byte)
 	for _, name := range []string{
 		"txt/secl_txt-logs.trimmed.bin", "txt/secl_txt_heap_eventlog.trimmed.bin", "txt/tboot-devel_E5470_txt-stat_2021-08-26.rebuilt.bin",
 		"srtm/arch-linux-workstation.bin", "srtm/debian-10.bin", "srtm/glinux-alex.bin", "srtm/option_rom_eventlog", "srtm/rhel8-uefi.bin", "srtm/secl_uefi_event_log.bin",
 		"srtm/short_no_action_eventlog", "srtm/ubuntu-2104-no-dbx.bin",
 	} {
-		raw, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		raw := reallogs.Read(t, name)
 		end, err := eventlog.Trim(raw)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
