@@ -32,6 +32,13 @@ func (s *site) cost(t *testing.T, nodes int, within time.Duration) string {
 		}
 	}
 
-	return fmt.Sprintf("the server: %.2f ms of a processor for each node and interval, at most %d MiB of memory, %d KiB of database for each node\n",
-		float64(cpu.Microseconds())/1000/float64(nodes)/(within.Seconds()/interval.Seconds()), memory>>10, database>>10/int64(nodes))
+	var bytes int64
+	for _, way := range s.ways {
+		bytes += way.bytes.Load()
+	}
+
+	times := float64(nodes) * (within.Seconds() / interval.Seconds()) // that a node was to be asked
+
+	return fmt.Sprintf("the servers, for each node and interval: %.2f ms of a processor, %.1f KiB over the network; at most %d MiB of memory, %d KiB of database for each node\n",
+		float64(cpu.Microseconds())/1000/times, float64(bytes)/1024/times, memory>>10, database>>10/int64(nodes))
 }

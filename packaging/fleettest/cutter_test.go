@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -30,6 +31,8 @@ type cutter struct {
 	open  map[net.Conn]bool
 	moved sync.Cond // the way has changed
 	ended bool
+
+	bytes atomic.Int64 // carried, both ways, without what TCP adds
 }
 
 // newCutter returns a whole way to a node.
@@ -163,6 +166,7 @@ type held struct {
 // Write implements io.Writer.
 func (h held) Write(b []byte) (int, error) {
 	h.cutter.pass()
+	h.cutter.bytes.Add(int64(len(b)))
 
 	return h.Conn.Write(b)
 }
