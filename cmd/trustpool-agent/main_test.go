@@ -19,10 +19,13 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/peer"
 
+	"github.com/trustpool/trustpool/internal/witness"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/tpmsim"
 	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
+	"github.com/trustpool/trustpool/verifier"
 )
 
 // asAgent makes the test binary be the command, so that tests can kill the real one.
@@ -218,7 +221,7 @@ func serveTPM(t *testing.T, path string) {
 	})
 }
 
-// quoteOver asks for a quote, waiting until the agent is there.
+// quoteOver asks for a quote, waiting until the agent is there, and holds it to what any quote has to pass.
 func quoteOver(t *testing.T, address string, creds credentials.TransportCredentials) *agentv1.QuoteResponse {
 	t.Helper()
 
@@ -232,11 +235,19 @@ func quoteOver(t *testing.T, address string, creds credentials.TransportCredenti
 	}
 	defer conn.Close()
 
-	response, err := agentv1.NewQuoteServiceClient(conn).Quote(t.Context(), &agentv1.QuoteRequest{
-		Nonce: []byte("0123456789abcdef"), BindMode: agentv1.BindMode_BIND_MODE_RAW,
-	})
+	request := &agentv1.QuoteRequest{Nonce: []byte("0123456789abcdef"), BindMode: agentv1.BindMode_BIND_MODE_RAW}
+
+	var server peer.Peer
+
+	response, err := agentv1.NewQuoteServiceClient(conn).Quote(t.Context(), request, grpc.Peer(&server))
 	if err != nil {
 		t.Fatal(err)
+	}
+
+	// Which key it is, nobody knows here but the agent.
+	ak := verifier.AKPin{Name: response.GetAkName(), Public: response.GetAkPublic(), Binding: verifier.BindingFirstUse}
+	if err := witness.Check(witness.Truth{AKs: []verifier.AKPin{ak}}, request, response, &server); err != nil {
+		t.Errorf("a reply that says OK does not hold: %v", err)
 	}
 
 	return response

@@ -94,6 +94,19 @@ func demanded() []verifier.CheckName {
 	}
 }
 
+// Hold holds evidence to what any has to pass, whatever the node booted: a policy that says what that should be may refuse it still.
+func Hold(evidence verifier.Evidence, policy verifier.Policy) (*verifier.Result, error) {
+	result := verifier.Verify(evidence, policy)
+
+	for _, name := range demanded() {
+		if check := result.Check(name); check.Outcome != verifier.Passed {
+			return nil, fmt.Errorf("%s %s: %s (expected %x, got %x)", name, check.Outcome, check.Detail, check.Expected, check.Got)
+		}
+	}
+
+	return &result, nil
+}
+
 // hold tells what of the reply does not fit the truth; nil if all does.
 func (r *reply) hold(truth Truth) error {
 	policy := verifier.Policy{Nonce: r.request.GetNonce(), BindMode: verifier.BindBound, KnownGood: verifier.KnownGood{AKs: truth.AKs}}
@@ -102,12 +115,10 @@ func (r *reply) hold(truth Truth) error {
 	}
 
 	policy.ForbidAggregation = !r.request.GetAcceptAggregation()
-	result := verifier.Verify(r.evidence, policy)
 
-	for _, name := range demanded() {
-		if check := result.Check(name); check.Outcome != verifier.Passed {
-			return fmt.Errorf("%s %s: %s (expected %x, got %x)", name, check.Outcome, check.Detail, check.Expected, check.Got)
-		}
+	result, err := Hold(r.evidence, policy)
+	if err != nil {
+		return err
 	}
 
 	if want := r.request.GetAkName(); !bytes.Equal(result.AKName, r.akName) || len(want) > 0 && !bytes.Equal(want, r.akName) {

@@ -87,6 +87,16 @@ func (w *Witness) Verified() int {
 	return w.verified
 }
 
+// Check holds one reply, which the server has given to the request, against what is true.
+func Check(truth Truth, request *agentv1.QuoteRequest, response *agentv1.QuoteResponse, server *peer.Peer) error {
+	r, err := take(request, response, server)
+	if err != nil {
+		return err
+	}
+
+	return r.hold(truth)
+}
+
 // Unary is an interceptor that checks each reply of Quote, and leaves other calls alone.
 func (w *Witness) Unary() grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {

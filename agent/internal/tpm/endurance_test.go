@@ -42,7 +42,12 @@ func TestManyQuotesAndEnrolmentsLeaveNothingBehind(t *testing.T) {
 	request := Request{ExtraData: nonce, Selections: []Selection{Select(tpm2.TPMAlgSHA256, 17, 18, 19)}}
 
 	for range quotes {
-		if _, err := owner.Quote(t.Context(), request); err != nil {
+		quote, err := owner.Quote(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if err := quote.Hold(nonce); err != nil {
 			t.Fatal(err)
 		}
 	}

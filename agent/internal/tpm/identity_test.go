@@ -193,6 +193,10 @@ func TestBothAKsQuoteUntilTheRotationEnds(t *testing.T) {
 			t.Errorf("%x signed in place of %x", quote.AK.Name(), name)
 		}
 
+		if err == nil {
+			err = quote.Hold(nonce)
+		}
+
 		return err
 	}
 

@@ -134,5 +134,9 @@ func mustQuote(t *testing.T, owner *tpm.TPM, selections []tpm.Selection) *tpm.Qu
 		t.Fatal(err)
 	}
 
+	if err := quote.Hold(nonce); err != nil {
+		t.Errorf("a quote that was given does not hold: %v", err)
+	}
+
 	return quote
 }

@@ -224,7 +224,8 @@ func (s *telling) start() (standing, error) {
 	found := standing{s.generation(state.AK), s.generation(state.Pending)}
 
 	for generation, name := range s.names {
-		quote, err := owner.Quote(s.t.Context(), Request{ExtraData: make([]byte, 32), Selections: []Selection{Select(tpm2.TPMAlgSHA256, 17)}, AKName: name})
+		nonce := bytes.Repeat([]byte{byte(generation)}, 32)
+		quote, err := owner.Quote(s.t.Context(), Request{ExtraData: nonce, Selections: []Selection{Select(tpm2.TPMAlgSHA256, 17)}, AKName: name})
 
 		switch has := generation == found.inUse || generation == found.pending; {
 		case has && err != nil:
@@ -233,6 +234,10 @@ func (s *telling) start() (standing, error) {
 			return found, fmt.Errorf("a quote by AK %d, which is none", generation)
 		case has && !bytes.Equal(quote.AK.Name(), name):
 			return found, fmt.Errorf("a quote by another AK than %d, which was asked for", generation)
+		case has:
+			if err := quote.Hold(nonce); err != nil {
+				return found, fmt.Errorf("a quote by AK %d that does not hold: %w", generation, err)
+			}
 		}
 	}
 
