@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -63,6 +64,7 @@ func TestEachMistakeIsNamedByItsKey(t *testing.T) {
 		"listen.unix_clients[0]":       func(c *agent.Config) { c.Listen.UnixClients = []agent.UnixRule{{Roles: agent.Roles()}} },
 		"clients[0].pcrs":              func(c *agent.Config) { c.Clients[0].PCRs = "17" },
 		"clients[0].rate":              func(c *agent.Config) { c.Clients[0].Rate = -1 },
+		"clients[1].rate":              func(c *agent.Config) { c.Clients = append(c.Clients, c.Clients[0]); c.Clients[1].Rate = math.NaN() },
 		"clients[0].burst":             func(c *agent.Config) { c.Clients[0].Burst = -1 },
 		"clients[0].concurrent":        func(c *agent.Config) { c.Clients[0].Concurrent = -1 },
 		"listen.unix_clients[0].roles": func(c *agent.Config) { c.Listen.UnixClients = []agent.UnixRule{{UID: new(uint32)}} },

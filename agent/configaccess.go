@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -279,7 +280,7 @@ func validateGrant(p *problems, key string, roles []Role, l Limits) {
 		p.add(key+".pcrs", "it says nothing without the role quote, raw or attestz; remove it, or add the role")
 	}
 
-	if l.Rate < 0 || l.Rate > 1e6 {
+	if math.IsNaN(l.Rate) || l.Rate < 0 || l.Rate > 1e6 {
 		p.add(key+".rate", "%v is out of range; write calls a second, from 0.001 to 1000000", l.Rate)
 	}
 

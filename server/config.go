@@ -101,7 +101,7 @@ type NodesConfig struct {
 
 // RetentionConfig bounds what is kept. Verdicts, the last good and the last bad evidence of each node and the admin log are always kept.
 type RetentionConfig struct {
-	// History is how long changes of verdicts are kept, with their evidence; the last one of each node stays. Default: 2160h (90 days). 0: for ever.
+	// History is how long changes of verdicts are kept, with their evidence; the last one of each node stays. Default: 2160h (90 days). 0s: for ever.
 	History time.Duration `yaml:"history"`
 	// LogBytes bounds the event logs together, each of which is stored once. Where they exceed it, those go that were stored first, and last those that the last good evidence of a node
 	// names: evidence whose log is gone can't be judged again. Default: 1073741824 (1 GiB). 0: no bound.

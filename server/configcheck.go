@@ -42,7 +42,7 @@ func (c Config) Validate() error {
 	}
 	c.Nodes.validate(&p)
 	if c.Retention.History < 0 {
-		p.add("retention.history", "%s is less than nothing; write 2160h, or 0 to keep all", c.Retention.History)
+		p.add("retention.history", "%s is less than nothing; write 2160h, or 0s to keep all", c.Retention.History)
 	}
 	if c.Retention.LogBytes < 0 {
 		p.add("retention.log_bytes", "%d is less than nothing; write 1073741824, or 0 to keep all", c.Retention.LogBytes)

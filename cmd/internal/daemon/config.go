@@ -70,7 +70,7 @@ func decode(content []byte, config Config) error {
 
 	var wrong *yaml.TypeError
 	if errors.As(err, &wrong) {
-		return errors.New(plainWords(strings.Join(wrong.Errors, "\n")))
+		return errors.New(plainWords(wrong.Errors))
 	}
 
 	if err != nil {
@@ -84,11 +84,19 @@ func decode(content []byte, config Config) error {
 	return nil
 }
 
-// plainWords turns the YAML library's talk of Go types into an operator's words.
-func plainWords(text string) string {
+// plainWords turns the YAML library's talk of Go types into an operator's words, each problem on a line of its own.
+func plainWords(problems []string) string {
 	unknown := regexp.MustCompile(`field (\S+) not found in type \S+`)
+	duration := regexp.MustCompile("cannot unmarshal \\S+ (`.*`) into time\\.Duration")
 
-	return unknown.ReplaceAllString(text, `unknown key "$1"`)
+	lines := make([]string, len(problems))
+	for i, problem := range problems {
+		line := strings.Join(strings.Fields(problem), " ") // a value that is quoted in it may have several
+		line = unknown.ReplaceAllString(line, `unknown key "$1"`)
+		lines[i] = duration.ReplaceAllString(line, "$1 is no time; write one with its unit, e.g. 30s")
+	}
+
+	return strings.Join(lines, "\n")
 }
 
 func indent(err error) string {

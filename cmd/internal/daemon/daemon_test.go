@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -44,7 +45,8 @@ func TestExitCodes(t *testing.T) {
 
 // config is a small one with a rule.
 type config struct {
-	Name string `yaml:"name"`
+	Name string        `yaml:"name"`
+	Wait time.Duration `yaml:"wait"`
 }
 
 func (c *config) Validate() error {
@@ -64,6 +66,8 @@ func TestConfigFilesAreReadStrictly(t *testing.T) {
 		"unknown key":                 {"name: a\nnome: b", `line 2: unknown key "nome"`},
 		"key twice":                   {"name: a\nname: b", "already defined"},
 		"two documents":               {"name: a\n---\nname: b", "more than one YAML document"},
+		"a time without its unit":     {"name: a\nwait: 30", "line 2: `30` is no time; write one with its unit, e.g. 30s"},
+		"a value of several lines":    {"name: a\nwait: \"3\\n4\"", "line 2: `3 4` is no time"},
 		"not YAML":                    {"\tname", "cannot start any token"},
 		"too large":                   {strings.Repeat("#", 1<<20+1), "more than 1048576 bytes"},
 	} {
