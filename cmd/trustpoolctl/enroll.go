@@ -24,8 +24,7 @@ type enrollFlags struct {
 	firstUse  bool
 	refuse    string
 	tpmTLSKey bool
-	out       string
-	force     bool
+	out       console.File
 	csr       bool
 }
 
@@ -70,8 +69,7 @@ Exit codes:
 	flags.register(cmd)
 	flags.registerDemands(cmd)
 	cmd.Flags().StringVar(&flags.name, "name", "", "the `name` that the node shall have")
-	cmd.Flags().StringVar(&flags.out, "out", "", "write the node's record to this `file`")
-	cmd.Flags().BoolVar(&flags.force, "force", false, "replace the file if there is one")
+	flags.out.Register(cmd, "out", "write the node's record to this `file`")
 	cmd.Flags().BoolVar(&flags.csr, "csr", false, "print the AK as JSON, for a CA")
 	return cmd
 }
@@ -90,8 +88,8 @@ func enroll(ctx context.Context, flags enrollFlags, out *console.Output) error {
 	if err != nil {
 		return err
 	}
-	if flags.out != "" || !flags.csr {
-		if err := checkTarget(flags.out, flags.force); err != nil {
+	if flags.out.Path != "" || !flags.csr {
+		if err := flags.out.Check(); err != nil {
 			return err
 		}
 	}
@@ -114,11 +112,11 @@ func enroll(ctx context.Context, flags enrollFlags, out *console.Output) error {
 // tell writes the record and prints what was found, in that order: what is printed as written is written.
 func (f *enrollFlags) tell(run enrolment, out *console.Output) error {
 	view := &enrollView{Name: f.name, Address: f.address, Enrolled: run.checked.Enrolled(), Enrollment: run.checked, identity: run.identity}
-	if view.Enrolled && f.out != "" {
-		if err := writeRecord(f.out, run.record, f.force); err != nil {
+	if view.Enrolled && f.out.Path != "" {
+		if err := writeRecord(f.out, run.record); err != nil {
 			return err
 		}
-		view.WrittenTo = f.out
+		view.WrittenTo = f.out.Path
 	}
 	if view.Enrolled && f.csr {
 		request, err := newAKRequest(run)

@@ -91,7 +91,7 @@ func parseFile[T any](path string, parse func([]byte) (T, error)) (T, error) {
 }
 
 // writeRecord writes nothing that could not be read again.
-func writeRecord(path string, record verifier.NodeRecord, force bool) error {
+func writeRecord(file console.File, record verifier.NodeRecord) error {
 	data, err := record.Marshal()
 	if err != nil {
 		return err
@@ -99,5 +99,5 @@ func writeRecord(path string, record verifier.NodeRecord, force bool) error {
 	if _, err := verifier.ParseNodeRecord(data); err != nil {
 		return fmt.Errorf("the node's record is of no use: %w", err)
 	}
-	return console.WriteFile(path, data, force)
+	return file.Write(data)
 }

@@ -29,7 +29,10 @@ such a message.`,
 }
 
 func newEvidenceExport(out *console.Output) *cobra.Command {
-	var format, logs, target string
+	var (
+		format, logs string
+		target       console.File
+	)
 	cmd := &cobra.Command{
 		Use:   "export DIR --format FORM --out FILE",
 		Short: "Write a folder of evidence as one message",
@@ -48,11 +51,11 @@ verify and learn read such a message in the place of a folder, whichever form th
 	}
 	cmd.Flags().StringVar(&format, "format", "", "the `form`: cmw-json or cmw-cbor")
 	cmd.Flags().StringVar(&logs, "log-format", "", "the `form` of event logs: cel-json or cel-tlv (default: as they are)")
-	cmd.Flags().StringVar(&target, "out", "", "write the message to this new `file`, - for standard output")
+	target.Register(cmd, "out", "write the message to this `file`, - for standard output")
 	return cmd
 }
 
-func exportEvidence(dir, format, logs, target string, out *console.Output) error {
+func exportEvidence(dir, format, logs string, target console.File, out *console.Output) error {
 	form, err := cmw.ParseFormat(format)
 	if err != nil {
 		return console.Usagef("--format: %q is none, write cmw-json or cmw-cbor", format)
@@ -63,8 +66,8 @@ func exportEvidence(dir, format, logs, target string, out *console.Output) error
 			return console.Usagef("--log-format: %q is none, write cel-json or cel-tlv", logs)
 		}
 	}
-	if target == "" {
-		return console.Usagef("--out is missing: name a file that does not exist yet, or - for standard output")
+	if err := checkExport(target, out); err != nil {
+		return err
 	}
 	ev, err := readEvidence(dir)
 	if err != nil {
@@ -74,7 +77,7 @@ func exportEvidence(dir, format, logs, target string, out *console.Output) error
 	if err != nil {
 		return err
 	}
-	return exportTo(target, data, &exportView{From: dir, Format: form.String(), WrittenTo: target, Size: len(data), MediaType: form.MediaType()}, out)
+	return exportTo(target, data, &exportView{From: dir, Format: form.String(), WrittenTo: target.Path, Size: len(data), MediaType: form.MediaType()}, out)
 }
 
 // readEvidence reads evidence of ours, be it a folder or one message, or a folder of others.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +19,7 @@ type learnFlags struct {
 	folder
 	pcrs   string
 	refuse string
-	out    string
-	force  bool
+	out    console.File
 }
 
 func newLearn(out *console.Output) *cobra.Command {
@@ -58,8 +55,7 @@ Exit codes:
 	flags.folder.register(cmd)
 	cmd.Flags().StringVar(&flags.pcrs, "pcrs", "sha256:17,18,19", "the `PCRs` to learn, banks joined by +")
 	cmd.Flags().StringVar(&flags.refuse, "refuse", "", "`file` with the Names of attestation keys of which nothing is learned, one a line")
-	cmd.Flags().StringVar(&flags.out, "out", "", "write the known-good values to this `file`")
-	cmd.Flags().BoolVar(&flags.force, "force", false, "replace the file if there is one")
+	flags.out.Register(cmd, "out", "write the known-good values to this `file`")
 	return cmd
 }
 
@@ -68,7 +64,7 @@ func learn(ctx context.Context, flags learnFlags, args []string, out *console.Ou
 	if err != nil {
 		return console.Usagef("--pcrs: %w", err)
 	}
-	if err := checkTarget(flags.out, flags.force); err != nil {
+	if err := flags.out.Check(); err != nil {
 		return err
 	}
 	policy := verifier.Policy{BindMode: flags.bindMode(), ForbidAggregation: flags.alone, Selection: selection}
@@ -91,12 +87,12 @@ func learn(ctx context.Context, flags learnFlags, args []string, out *console.Ou
 	if err != nil {
 		return refusedError{fmt.Errorf("nothing was learned from %s: %w", subject, err)}
 	}
-	if err := writeKnownGood(flags.out, knownGood, flags.force); err != nil {
+	if err := writeKnownGood(flags.out, knownGood); err != nil {
 		return err
 	}
 
 	view := newLearnView(knownGood)
-	view.Address, view.WrittenTo = flags.address, flags.out
+	view.Address, view.WrittenTo = flags.address, flags.out.Path
 	if len(args) == 1 {
 		view.Folder = args[0]
 	}
@@ -145,19 +141,8 @@ func (f *learnFlags) savedEvidence(dir string, policy *verifier.Policy, out *con
 	return ev, nil
 }
 
-// checkTarget fails early: a node need not be asked for what can't be written. writeFile makes sure.
-func checkTarget(path string, force bool) error {
-	if path == "" {
-		return console.Usagef("--out is missing: name the file to write")
-	}
-	if _, err := os.Lstat(path); force || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return console.WithHint(fmt.Errorf("%s exists", path), "Name another file, or replace it with --force.")
-}
-
 // writeKnownGood writes nothing that could not be read again, such as values of a bank that nobody should trust.
-func writeKnownGood(path string, knownGood verifier.KnownGood, force bool) error {
+func writeKnownGood(file console.File, knownGood verifier.KnownGood) error {
 	data, err := knownGood.Marshal()
 	if err != nil {
 		return err
@@ -165,5 +150,5 @@ func writeKnownGood(path string, knownGood verifier.KnownGood, force bool) error
 	if _, err := verifier.ParseKnownGood(data); err != nil {
 		return fmt.Errorf("what was learned is of no use: %w", err)
 	}
-	return console.WriteFile(path, data, force)
+	return file.Write(data)
 }

@@ -15,7 +15,8 @@ const formatTCG = "tcg"
 
 func newEventLogExport(out *console.Output) *cobra.Command {
 	var flags logFlags
-	var format, target string
+	var format string
+	var target console.File
 	cmd := &cobra.Command{
 		Use:   "export FILE --format FORM --out FILE",
 		Short: "Write a log in TCG's canonical form, or back",
@@ -38,17 +39,17 @@ of logs in every form. An IMA list has no other form here.
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "", "the `form`: cel-json, cel-tlv or tcg")
-	cmd.Flags().StringVar(&target, "out", "", "write the log to this new `file`, - for standard output")
+	target.Register(cmd, "out", "write the log to this `file`, - for standard output")
 	return cmd
 }
 
-func exportLog(flags logFlags, name, format, target string, out *console.Output) error {
+func exportLog(flags logFlags, name, format string, target console.File, out *console.Output) error {
 	form, err := cel.ParseFormat(format)
 	if err != nil && format != formatTCG {
 		return console.Usagef("--format: %q is none, write cel-json, cel-tlv or tcg", format)
 	}
-	if target == "" {
-		return console.Usagef("--out is missing: name a file that does not exist yet, or - for standard output")
+	if err := checkExport(target, out); err != nil {
+		return err
 	}
 	log, err := flags.read(name)
 	if err != nil {
@@ -61,7 +62,7 @@ func exportLog(flags logFlags, name, format, target string, out *console.Output)
 	if err != nil {
 		return fmt.Errorf("exporting %s: %w", name, err)
 	}
-	return exportTo(target, data, &exportView{From: name, Format: format, WrittenTo: target, Size: len(data)}, out)
+	return exportTo(target, data, &exportView{From: name, Format: format, WrittenTo: target.Path, Size: len(data)}, out)
 }
 
 // formLog gives a log in its canonical form, or as firmware has it.
@@ -86,16 +87,29 @@ func (v *exportView) text(p *console.Page) {
 	p.Line("Wrote %s as %s to %s, %d bytes.", console.Printable(v.From), v.Format, console.Printable(v.WrittenTo), v.Size)
 }
 
-// exportTo writes data to a new file and tells of it, or to standard output.
-func exportTo(target string, data []byte, view *exportView, out *console.Output) error {
-	if target != "-" {
-		if err := console.WriteFile(target, data, false); err != nil {
+// toStdout is the path of standard output.
+const toStdout = "-"
+
+// checkExport finds what can't be written before anything is read.
+func checkExport(target console.File, out *console.Output) error {
+	switch {
+	case target.Path == "":
+		return console.Usagef("--out is missing: name the file to write, or - for standard output")
+	case target.Path != toStdout:
+		return target.Check()
+	case out.JSON:
+		return console.Usagef("--json and --out - would both write to standard output")
+	}
+	return nil
+}
+
+// exportTo writes data to a file and tells of it, or to standard output.
+func exportTo(target console.File, data []byte, view *exportView, out *console.Output) error {
+	if target.Path != toStdout {
+		if err := target.Write(data); err != nil {
 			return err
 		}
 		return out.Print(view, view.text)
-	}
-	if out.JSON {
-		return console.Usagef("--json and --out - would both write to standard output")
 	}
 	if _, err := out.Stdout.Write(data); err != nil {
 		return fmt.Errorf("writing to standard output: %w", err)

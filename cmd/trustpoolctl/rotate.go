@@ -85,7 +85,8 @@ func rotateBy(ctx context.Context, agent *client.Client, record verifier.NodeRec
 		return view, nil
 	}
 
-	if err := writeRecord(path, run.record, true); err != nil { // both keys
+	replaced := console.File{Path: path, Force: true}
+	if err := writeRecord(replaced, run.record); err != nil { // both keys
 		return nil, err
 	}
 	only, err := run.record.Keep(next)
@@ -98,7 +99,7 @@ func rotateBy(ctx context.Context, agent *client.Client, record verifier.NodeRec
 	if err := agent.CommitAK(ctx, next); err != nil {
 		return nil, err
 	}
-	if err := writeRecord(path, only, true); err != nil {
+	if err := writeRecord(replaced, only); err != nil {
 		return nil, err
 	}
 	view.WrittenTo, view.rotated = path, true

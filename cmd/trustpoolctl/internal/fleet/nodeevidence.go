@@ -16,7 +16,8 @@ import (
 )
 
 func newNodeEvidence(a asker) *cobra.Command {
-	var out, record string
+	var out string
+	var record console.File
 	cmd := &cobra.Command{
 		Use:   "evidence NAME [good|bad|NUMBER] --out DIR",
 		Short: "Save what a verdict rests on, so that others can judge it again",
@@ -38,10 +39,15 @@ It takes the role operator.`,
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`folder` to save it in, which must not exist or be empty")
-	cmd.Flags().StringVar(&record, "record", "", "`file` to save the node's record in, which must not exist")
+	record.Register(cmd, "record", "`file` to save the node's record in")
 	return a.asks(cmd, cobra.RangeArgs(1, 2), func(ctx context.Context, server *api.Client, args []string) error {
 		if out == "" {
 			return console.Usagef("--out is missing: name a folder that does not exist yet")
+		}
+		if record.Path != "" {
+			if err := record.Check(); err != nil {
+				return err
+			}
 		}
 		node, err := server.Node(ctx, args[0])
 		if err != nil {
@@ -55,12 +61,12 @@ It takes the role operator.`,
 		if err != nil {
 			return err
 		}
-		if record != "" {
+		if record.Path != "" {
 			if err := writeRecord(&node, record); err != nil {
 				return err
 			}
 		}
-		view := &evidenceView{Node: node.Name, Which: which, WrittenTo: out, Nonce: ev.Nonce, RecordWrittenTo: record}
+		view := &evidenceView{Node: node.Name, Which: which, WrittenTo: out, Nonce: ev.Nonce, RecordWrittenTo: record.Path}
 		return a.out.Print(view, view.text)
 	})
 }
@@ -102,7 +108,7 @@ func fetchEvidence(ctx context.Context, server *api.Client, name, which, dir str
 const maxEvidence = 17 * 16 << 20
 
 // writeRecord saves the keys that may sign for a node.
-func writeRecord(node *api.Node, path string) error {
+func writeRecord(node *api.Node, file console.File) error {
 	if len(node.Record) == 0 {
 		return errors.New("writing the node's record: the node is not enrolled, so that no key may sign for it")
 	}
@@ -114,7 +120,7 @@ func writeRecord(node *api.Node, path string) error {
 	if err != nil {
 		return fmt.Errorf("writing the node's record: %w", err)
 	}
-	return console.WriteFile(path, raw, false)
+	return file.Write(raw)
 }
 
 // evidenceView is what evidence prints.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,7 +26,7 @@ func newTokenAdd(a asker) *cobra.Command {
 	var (
 		spec api.TokenSpec
 		ends string
-		file string
+		file console.File
 	)
 	cmd := &cobra.Command{
 		Use:   "add NAME --role ROLE",
@@ -41,7 +40,7 @@ uses it.`,
 	flags := cmd.Flags()
 	flags.StringVar(&spec.Role, "role", "", "what it may do: reader, operator or admin")
 	flags.StringVar(&ends, "expires", "", "when it ends: a `time` such as 2027-01-31 or 2027-01-31T12:00:00Z, or from now on, 720h (default: never)")
-	flags.StringVar(&file, "out", "", "`file` to write the token into, which must not exist")
+	file.Register(cmd, "out", "`file` to write the token into")
 	a.completeFlag(cmd, "role", cobra.FixedCompletions([]string{"reader", "operator", "admin"}, cobra.ShellCompDirectiveNoFileComp))
 	return a.asks(cmd, cobra.ExactArgs(1), func(ctx context.Context, server *api.Client, args []string) (err error) {
 		spec.Name = args[0]
@@ -51,7 +50,7 @@ uses it.`,
 		if spec.Role == "" {
 			return console.Usagef("--role is missing: write reader, operator or admin")
 		}
-		if file == "" {
+		if file.Path == "" {
 			return a.addToken(ctx, server, spec)
 		}
 		return a.addTokenFile(ctx, server, spec, file)
@@ -67,24 +66,24 @@ func (a asker) addToken(ctx context.Context, server *api.Client, spec api.TokenS
 	return a.done(token, "%s", console.Printable(token.Token))
 }
 
-// addTokenFile makes the file before the token, so that no token is made which is then lost.
-func (a asker) addTokenFile(ctx context.Context, server *api.Client, spec api.TokenSpec, path string) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- the operator names the file
+// addTokenFile makes room for the token before the token, so that none is made which is then lost.
+func (a asker) addTokenFile(ctx context.Context, server *api.Client, spec api.TokenSpec, file console.File) (err error) {
+	draft, err := file.Draft()
 	if err != nil {
-		return fmt.Errorf("writing the token: %w", err)
+		return err
 	}
+	defer func() { err = errors.Join(err, draft.Discard()) }()
 	token, err := server.AddToken(ctx, spec)
 	if err != nil {
-		return errors.Join(err, file.Close(), os.Remove(path))
+		return err
 	}
-	_, err = fmt.Fprintln(file, token.Token)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err := draft.Place([]byte(token.Token + "\n")); err != nil {
 		return console.WithHint(fmt.Errorf("writing the token: %w", err), "It is lost. Remove it, and make another: trustpoolctl token remove %s.", spec.Name)
 	}
 	return a.done(struct {
 		api.TokenSpec
 		WrittenTo string `json:"written_to"`
-	}{token.TokenSpec, path}, "Wrote the token of %s into %s.", console.Printable(spec.Name), console.Printable(path))
+	}{token.TokenSpec, file.Path}, "Wrote the token of %s into %s.", console.Printable(spec.Name), console.Printable(file.Path))
 }
 
 // parseEnd reads when a token ends; the zero time: never.

@@ -117,8 +117,8 @@ It takes the role operator.`,
 
 func newExport(out *console.Output) *cobra.Command {
 	var (
-		format, file string
-		force        bool
+		format string
+		file   console.File
 	)
 	cmd := &cobra.Command{
 		Use:   "export NAME",
@@ -131,15 +131,19 @@ It takes the role reader.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&format, "format", api.FormatTrustpool, "the `format`: "+formatWords)
-	flags.StringVar(&file, "out", "", "write it to this `file`")
-	flags.BoolVar(&force, "force", false, "replace the file if there is one")
+	file.Register(cmd, "out", "write it to this `file`")
 	return asks(out, cmd, cobra.ExactArgs(1), func(ctx context.Context, a asker, server *api.Client, args []string) error {
+		if file.Path != "" {
+			if err := file.Check(); err != nil {
+				return err
+			}
+		}
 		raw, err := server.ExportSet(ctx, args[0], format)
 		if err != nil {
 			return err
 		}
-		if file != "" {
-			return console.WriteFile(file, raw, force)
+		if file.Path != "" {
+			return file.Write(raw)
 		}
 		_, err = a.out.Stdout.Write(raw)
 		return err

@@ -24,8 +24,9 @@ type precomputeFlags struct {
 	tboot, tbootLine     string
 	files                []string
 	oldLines, newLines   []string
-	out, name            string
-	only, force          bool
+	out                  console.File
+	name                 string
+	only                 bool
 }
 
 func newPrecompute(out *console.Output) *cobra.Command {
@@ -59,14 +60,13 @@ The old digests stay, so that nodes are good before and after the reboot: a node
 	flags.StringArrayVar(&f.newLines, "new-cmdline", nil, "and as it will be: a `text`")
 	flags.StringVar(&f.name, "name", "", "the draft's `name` (default: that of SET with +1 behind it; a known-good file has none)")
 	flags.BoolVar(&f.only, "only", false, "allow nothing else in the slots that change")
-	flags.StringVar(&f.out, "out", "", "write the draft to this `file`")
-	flags.BoolVar(&f.force, "force", false, "replace the file if there is one")
+	f.out.Register(cmd, "out", "write the draft to this `file`")
 	return cmd
 }
 
 func (f *precomputeFlags) run(from string, stdin io.Reader, out *console.Output) (err error) {
-	if f.out == "" {
-		return console.Usagef("--out is missing: name the file to write")
+	if err := f.out.Check(); err != nil {
+		return err
 	}
 	var open opened
 	defer func() { err = errors.Join(err, open.close()) }()
@@ -90,10 +90,10 @@ func (f *precomputeFlags) run(from string, stdin io.Reader, out *console.Output)
 	if _, err := knowngood.ParseSet(raw); err != nil {
 		return fmt.Errorf("what was computed is of no use: %w", err)
 	}
-	if err := console.WriteFile(f.out, raw, f.force); err != nil {
+	if err := f.out.Write(raw); err != nil {
 		return err
 	}
-	view := &precomputeView{From: from, WrittenTo: f.out, Steps: steps}
+	view := &precomputeView{From: from, WrittenTo: f.out.Path, Steps: steps}
 	return out.Print(view, view.text)
 }
 
