@@ -12,6 +12,7 @@ package cmw
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/trustpool/trustpool/verifier"
@@ -130,6 +131,14 @@ func encode(ev verifier.Evidence, f Format, logs cel.Format) ([]byte, error) {
 // If saved.ErrAltered is in the chain of the error, it was evidence of this kind, and is not as it was written: it is to be refused.
 func Decode(data []byte) (verifier.Evidence, error) {
 	f := Detect(data)
+	switch {
+	case len(data) == 0:
+		return verifier.Evidence{}, errors.New("reading evidence: the message is empty")
+	case len(data) > MaxSize:
+		return verifier.Evidence{}, fmt.Errorf("reading evidence: the message has more than %d bytes", MaxSize)
+	case f == FormatUnknown:
+		return verifier.Evidence{}, fmt.Errorf("reading evidence: it is no collection, in neither %s nor %s", FormatJSON, FormatCBOR)
+	}
 	ev, err := decode(data, f)
 	if err != nil {
 		return verifier.Evidence{}, fmt.Errorf("reading evidence as %s: %w", f, err)
@@ -138,19 +147,11 @@ func Decode(data []byte) (verifier.Evidence, error) {
 }
 
 func decode(data []byte, f Format) (verifier.Evidence, error) {
-	if len(data) > MaxSize {
-		return verifier.Evidence{}, fmt.Errorf("%d bytes, more than %d", len(data), MaxSize)
+	parse := parseJSON
+	if f == FormatCBOR {
+		parse = parseCBOR
 	}
-	var c collection
-	var err error
-	switch f {
-	case FormatJSON:
-		c, err = parseJSON(data)
-	case FormatCBOR:
-		c, err = parseCBOR(data)
-	default:
-		return verifier.Evidence{}, fmt.Errorf("it is no collection, in neither %s nor %s", FormatJSON, FormatCBOR)
-	}
+	c, err := parse(data)
 	if err != nil {
 		return verifier.Evidence{}, err
 	}

@@ -159,8 +159,24 @@ func TestMessagesThatAreNotAsWrittenAreRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := cmw.Decode(append([]byte("{"), make([]byte, cmw.MaxSize)...)); err == nil || !strings.Contains(err.Error(), "more than") {
-		t.Errorf("a message that is too large: %v", err)
+}
+
+// TestWhatIsNoMessageIsReadInNoForm lets nobody read that evidence was read in a form that there is not.
+func TestWhatIsNoMessageIsReadInNoForm(t *testing.T) {
+	t.Parallel()
+	large := make([]byte, cmw.MaxSize+1)
+	for what, tc := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"nothing":         {nil, "reading evidence: the message is empty"},
+		"too much":        {large, "reading evidence: the message has more than 92274688 bytes"},
+		"too much JSON":   {append([]byte("{"), large...), "reading evidence: the message has more than 92274688 bytes"},
+		"something other": {[]byte("[]"), "reading evidence: it is no collection, in neither cmw-json nor cmw-cbor"},
+	} {
+		if _, err := cmw.Decode(tc.data); err == nil || err.Error() != tc.want || errors.Is(err, saved.ErrAltered) {
+			t.Errorf("%s: %v, want %s", what, err, tc.want)
+		}
 	}
 }
 
