@@ -70,9 +70,13 @@ const verdictOrNone = "coalesce(level, 0), coalesce(reason, ''), coalesce(detail
 	"coalesce(generation, 0), coalesce(changed_at, 0), coalesce(sets, 'null'), coalesce(ek_binding, ''), coalesce(booted, FALSE), coalesce(reset_count, 0), coalesce(restart_count, 0)"
 
 func (t tx) lookup(names []string, each func(name string, h Host)) error {
-	statement := "SELECT names.name, " + hostColumns + " FROM names JOIN nodes ON nodes.id = names.node_id LEFT JOIN verdicts ON verdicts.node_id = nodes.id " +
-		"WHERE " + t.among("names.name", "$1")
-	return t.rows(statement, []any{t.list(names)}, func(scan func(...any) error) error {
+	which, arg := t.among("names.name", "$1"), t.list(names)
+	if len(names) == 1 {
+		// Of a list, PostgreSQL can't know the length before it has it: it would plan anew each time, which takes it longer than to answer (PostgreSQL, PREPARE).
+		which, arg = "names.name = $1", names[0]
+	}
+	statement := "SELECT names.name, " + hostColumns + " FROM names JOIN nodes ON nodes.id = names.node_id LEFT JOIN verdicts ON verdicts.node_id = nodes.id WHERE " + which
+	return t.rows(statement, []any{arg}, func(scan func(...any) error) error {
 		var name string
 		h, err := scanHost(scan, &name)
 		each(name, h)
