@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -25,6 +26,17 @@ func unmarshal(raw []byte, into any) error {
 		}
 	}
 	return json.Unmarshal(raw, into)
+}
+
+// fold gives keys that json.Unmarshal takes for the same the same letters: also k and \u212A, s and \u017F, which strings.ToLower tells apart.
+func fold(key string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+			least = min(least, other)
+		}
+		return least
+	}, key)
 }
 
 // maxDepth bounds how deep values are nested.
@@ -57,7 +69,7 @@ func checkUnambiguous(raw []byte) error {
 			}
 		case string:
 			if key {
-				folded := strings.ToLower(t)
+				folded := fold(t)
 				if open[len(open)-1][folded] {
 					return fmt.Errorf("the key %.64q is there twice, write it once", t)
 				}
