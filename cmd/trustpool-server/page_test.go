@@ -68,7 +68,7 @@ func TestThePageInABrowser(t *testing.T) {
 	// A node reboots into another hypervisor: the page tells by itself, without being loaded anew.
 	eval[bool](t, b, "window.sameDocument = true")
 	x.nodes[2].reboot(t, tpmsim.OtherHypervisor)
-	b.reads(t, "1 node is not trusted", "node2.example booted something that is not known good", "PCR 17, event")
+	b.reads(t, "1 of 4 nodes is not trusted", "node2.example booted something that is not known good", "PCR 17, event")
 	if !eval[bool](t, b, "window.sameDocument === true") {
 		t.Error("the whole page was loaded anew")
 	}
@@ -76,7 +76,7 @@ func TestThePageInABrowser(t *testing.T) {
 
 	// The first link there leads to why.
 	b.do(t, click(".cause.untrusted a"), see("#why"))
-	b.reads(t, "Why it is refused", "PCR 17, event", "Expected", "Got", "tboot module 0", "What can be done", "checks passed")
+	b.reads(t, "Why it is untrusted", "PCR 17, event", "Expected", "Got", "tboot module 0", "What can be done", "checks passed")
 	b.accessible(t, "a refused node")
 	eval[bool](t, b, "window.sameDocument = true")
 	eval[bool](t, b, "document.querySelector('#checks summary').focus(), document.getElementById('checks').open = true")

@@ -35,6 +35,9 @@ type poolCount struct {
 	Trusted, Untrusted, Unknown int
 }
 
+// NotTrusted counts those that are untrusted or unknown.
+func (c poolCount) NotTrusted() int { return c.Untrusted + c.Unknown }
+
 // Total counts all nodes.
 func (c poolCount) Total() int { return c.Trusted + c.Untrusted + c.Unknown }
 

@@ -17,7 +17,7 @@ func TestANodeSaysWhatWasExpectedAndWhatCame(t *testing.T) {
 	s := newSite(t)
 	a := s.see(t, access.Operator, "/page/nodes/bad.example")
 	for _, want := range []string{
-		"bad.example untrusted", "It booted something that is not known good.", "Why it is refused", "One measurement differs", "PCR 17, event 5: tboot module 0", "Expected", "Got",
+		"bad.example untrusted", "It booted something that is not known good.", "Why it is untrusted", "One measurement differs", "PCR 17, event 5, slot 4: tboot module 0", "Expected", "Got",
 		"trustpoolctl knowngood capture bad.example", "20 of 21 checks passed", "the last bad (tar)",
 	} {
 		if !strings.Contains(a.text(), want) {
@@ -25,7 +25,7 @@ func TestANodeSaysWhatWasExpectedAndWhatCame(t *testing.T) {
 		}
 	}
 	good := s.see(t, access.Operator, "/page/nodes/good.example").text()
-	if !strings.Contains(good, "21 of 21 checks passed") || !strings.Contains(good, "Known good by") || strings.Contains(good, "Why it is refused") {
+	if !strings.Contains(good, "21 of 21 checks passed") || !strings.Contains(good, "Known good by") || strings.Contains(good, "Why it is untrusted") {
 		t.Errorf("a trusted node: %s", good)
 	}
 }

@@ -16,19 +16,20 @@ import (
 func (l *look) funcs() template.FuncMap {
 	hex := regexp.MustCompile(`[0-9a-f]{24,}`)
 	return template.FuncMap{
-		"file":   func(name string) string { return l.byName[name] },
-		"words":  reasonWords,
-		"advice": advice,
-		"kind":   alarmWords,
-		"ago":    ago,
-		"stamp":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
-		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" },
-		"short":  func(text string) []piece { return pieces(hex, text) },
-		"join":   strings.Join,
-		"plural": plural,
-		"number": number,
-		"args":   func(values ...any) []any { return values },
+		"file":     func(name string) string { return l.byName[name] },
+		"words":    reasonWords,
+		"advice":   advice,
+		"kind":     alarmWords,
+		"ago":      ago,
+		"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
+		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" },
+		"short":    func(text string) []piece { return pieces(hex, text) },
+		"join":     strings.Join,
+		"contains": strings.Contains,
+		"plural":   plural,
+		"number":   number,
+		"args":     func(values ...any) []any { return values },
 
 		"manywords":  manyWords,
 		"difference": differenceWords,
@@ -198,10 +199,11 @@ func advice(reason trust.Reason, node, pool string) []step {
 	case trust.PCRMismatch:
 		return []step{
 			{"If nobody meant it to boot this, find out who changed the host, and keep guests away from it:", "trustpoolctl node hold " + node + ` --reason "being looked at"`},
-			{"If it is meant to run there, learn a draft from it, look at it, and approve it:", "trustpoolctl knowngood capture " + node + " --prefix NAME"},
+			{"If it is meant to run there, learn a draft from it:", "trustpoolctl knowngood capture " + node + " --prefix NAME"},
+			{"Compare the draft's digests with those of whoever made the software, since a node that was broken into gives its own. Then an administrator approves it:", "trustpoolctl knowngood approve NAME-hypervisor"},
 		}
 	case trust.NoLaunch:
-		return []step{{"Look at its boot loader, and let the node look at itself:", "trustpool-agent doctor"}}
+		return []step{{"On " + node + ", look at the boot loader, and have the agent look at all it needs:", "trustpool-agent doctor"}}
 	case trust.UnknownAK:
 		return []step{{"Another TPM answers, or its key was rotated or refused. If that is as it should be:", "trustpoolctl node reenroll " + node}}
 	case trust.OnHold:
@@ -212,7 +214,7 @@ func advice(reason trust.Reason, node, pool string) []step {
 	case trust.NotEnrolled:
 		return []step{{"The server enrols it as soon as it reaches its agent and finds the endorsement key that was named. What failed last:", "trustpoolctl node show " + node}}
 	case trust.Unreachable, trust.NoQuote, trust.Stale:
-		return []step{{"Look at its agent, and at the way to its address:", "systemctl status trustpool-agent"}, {"Have it asked now:", "trustpoolctl node attest " + node + " --wait"}}
+		return []step{{"On " + node + ", look at the agent; from here, at the way to its address:", "systemctl status trustpool-agent"}, {"Have it asked now:", "trustpoolctl node attest " + node + " --wait"}}
 	case trust.NoPolicy, trust.WeakBinding, trust.Simulated:
 		return []step{{"What the pool demands:", "trustpoolctl pool show " + pool}}
 	case trust.Replayed, trust.QuoteInvalid, trust.PCRMissing:
