@@ -29,6 +29,7 @@ type connection struct {
 	cert       string
 	key        string
 	serverName string
+	serverURI  string
 	timeout    time.Duration
 	raw        bool
 	alone      bool
@@ -42,6 +43,7 @@ func (c *connection) register(cmd *cobra.Command) {
 	flags.StringVar(&c.cert, "cert", "", "PEM `file` with the client certificate")
 	flags.StringVar(&c.key, "key", "", "PEM `file` with the client certificate's key")
 	flags.StringVar(&c.serverName, "server-name", "", "`name` in the node's certificate (default: the host in --address)")
+	flags.StringVar(&c.serverURI, "server-uri", "", "`URI` in the node's certificate, such as its SPIFFE ID, in place of a name")
 	flags.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait for the node")
 }
 
@@ -93,7 +95,7 @@ func (c *connection) dial() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	agent, err := client.Dial(client.Options{Address: c.address, TLS: config})
+	agent, err := client.Dial(client.Options{Address: c.address, TLS: config, ServerURI: c.serverURI})
 	if err != nil {
 		return nil, daemon.UsageError{Err: err}
 	}
@@ -139,10 +141,13 @@ func (c *connection) hintFiles(err error) error {
 // files returns the three PEM files, single flags before the folder, and none for a unix socket.
 func (c *connection) files() (ca, cert, key string, err error) {
 	if strings.HasPrefix(c.address, "unix:") {
-		if c.tlsDir+c.ca+c.cert+c.key+c.serverName != "" {
-			return "", "", "", console.Usagef("a unix socket takes no TLS: leave out --tls-dir, --ca, --cert, --key and --server-name")
+		if c.tlsDir+c.ca+c.cert+c.key+c.serverName+c.serverURI != "" {
+			return "", "", "", console.Usagef("a unix socket takes no TLS: leave out --tls-dir, --ca, --cert, --key, --server-name and --server-uri")
 		}
 		return "", "", "", nil
+	}
+	if c.serverName != "" && c.serverURI != "" {
+		return "", "", "", console.Usagef("give --server-uri or --server-name, not both")
 	}
 
 	ca, cert, key = c.ca, c.cert, c.key

@@ -23,6 +23,9 @@ func (f *enrollFlags) policy() (verifier.EnrollPolicy, error) {
 		policy.Binding = verifier.BindingInventory
 	case f.firstUse:
 		policy.Binding = verifier.BindingFirstUse
+	case len(f.roots) > 0 && f.serverURI != "":
+		return policy, console.WithHint(console.Usagef("--ek-roots alone takes the name of the node from its certificate, where --server-uri looks for none"),
+			"Give --inventory or --first-use beside it.")
 	case len(f.roots) > 0:
 		policy.Binding = verifier.BindingChain
 	default:

@@ -56,7 +56,9 @@ func connectionHint(code codes.Code, message string) string {
 	case code != codes.Unavailable:
 		return ""
 	case strings.Contains(message, "failed to verify certificate"):
-		return "The node's certificate is not what --ca and --server-name (by default the host in --address) ask for."
+		return "The node's certificate is not what --ca and --server-name (by default the host in --address) ask for. --server-uri is for a node that has a SPIFFE ID in its place."
+	case strings.Contains(message, "checking the node's certificate"):
+		return "The node's certificate is not what --ca and --server-uri ask for: it has to be of one of these CAs, and for this URI alone."
 	case strings.Contains(message, "remote error: tls:"):
 		return "The agent does not know this client certificate. Check --cert and --key, and tls.client_ca, tls.crl and clients in the agent's configuration."
 	case strings.Contains(message, "broken pipe"), strings.Contains(message, "connection reset"), strings.Contains(message, "EOF"):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,6 +25,8 @@ type node struct {
 	sim       *tpmsim.Node
 	socketDir string
 	tls       *tls.Config
+	// caller is what the certificate of who may do anything has; empty: that in pki.
+	caller string
 
 	address, socket string
 	stop            context.CancelFunc
@@ -125,7 +128,7 @@ func (n *node) startAgent() error {
 	n.address, n.socket = tcp.Addr().String(), "unix://"+unix.Addr().String()
 
 	config := agent.DefaultConfig()
-	config.Clients = []agent.ClientRule{{SAN: []string{"dns:client.example"}, Roles: agent.Roles()}}
+	config.Clients = []agent.ClientRule{{SAN: []string{cmp.Or(n.caller, "dns:client.example")}, Roles: agent.Roles()}}
 	config.StateDir = filepath.Join(n.dir, "state")
 	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
 		return err

@@ -24,7 +24,7 @@ func knownByURI(config *tls.Config, uri string) {
 	config.InsecureSkipVerify = true // #nosec G402 -- VerifyConnection takes its place, and is asked whether or not a session is resumed
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if err := verifyURI(state.PeerCertificates, roots, uri, time.Now()); err != nil {
-			return err
+			return fmt.Errorf("checking the node's certificate: %w", err)
 		}
 		if also != nil {
 			return also(state)
@@ -45,8 +45,11 @@ func verifyURI(chain []*x509.Certificate, roots *x509.CertPool, uri string, now 
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
 		return err
 	}
+	if len(leaf.URIs) == 0 {
+		return fmt.Errorf("it has no URI, and is not for %s", uri)
+	}
 	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != uri {
-		return fmt.Errorf("the node's certificate is for the URIs %.200v, not for %s alone", leaf.URIs, uri)
+		return fmt.Errorf("it is for the URIs %.200v, not for %s alone", leaf.URIs, uri)
 	}
 	return nil
 }

@@ -143,6 +143,16 @@ func (d *Domain) Pool(t testing.TB) *x509.CertPool {
 	return pool
 }
 
+// PEM returns all authorities as the files that SPIRE's agent writes have them.
+func (d *Domain) PEM() []byte {
+	var all []byte
+	for _, ca := range d.authorities {
+		all = append(all, ca.PEM()...)
+	}
+
+	return all
+}
+
 // bundle returns the authorities as the Workload API sends them.
 func (d *Domain) bundle(t testing.TB) []byte {
 	t.Helper()
