@@ -130,7 +130,8 @@ func (p *Publisher) written(ctx context.Context, c *change) {
 	case c.skipped:
 		return
 	case c.err == nil:
-		log.Info("published", "marks", c.to.Marks, "bar", c.to.Bar.String())
+		told := c.tell()
+		log.Info("published", "marks", told.Marks, "bar", told.Bar)
 		c.host.shown, c.host.unsure, c.host.fails, c.host.before = c.to, false, 0, nil
 	case errors.Is(c.err, ErrNoHost):
 		p.gone(c.name)

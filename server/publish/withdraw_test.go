@@ -3,6 +3,7 @@ package publish_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -62,6 +63,21 @@ func TestWithdrawSaysWhatItCouldNotDo(t *testing.T) {
 		w.readErr = errors.New("401 Unauthorized")
 		if report, err := publish.New(w.config, w.deps()).Withdraw(t.Context(), false); err == nil || !report.Unread {
 			t.Errorf("of a sink that can't be read: %+v, error %v", report, err)
+		}
+	})
+}
+
+func TestTheLogHasAnEmptyListForNoMarks(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("a", inPool)
+		deps := w.deps()
+		deps.Logger = slog.New(slog.NewJSONHandler(w.said, nil))
+		if _, err := publish.New(w.config, deps).Withdraw(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if !w.said.Has(`"msg":"published"`) || !w.said.Has(`"marks":[],"bar":"none"`) {
+			t.Errorf("it says: %s", w.said)
 		}
 	})
 }
