@@ -45,11 +45,11 @@ func (e *Event) Describe() string {
 
 // decode returns nil where the data does not have the type's shape.
 func (e *Event) decode() []Detail {
-	if e.Type >= TypePCRMapping && e.Type <= TypeSlaunchEnd {
-		return e.decodeLaunch()
-	}
 	if e.Type >= TypeEFIVariableConfig {
 		return e.decodeEFI()
+	}
+	if e.Type >= TypePCRMapping {
+		return e.decodeLaunch()
 	}
 
 	switch e.Type {

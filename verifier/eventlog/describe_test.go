@@ -3,6 +3,8 @@ package eventlog_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +66,15 @@ func TestDetailsSayWhatAPersonWantsToKnow(t *testing.T) {
 		node(4, 1, slices.Concat(u32(1), make([]byte, 16), guid16(), []byte{2, 2})...),
 		node(4, 4, utf16le(`\EFI\x.efi`+"\x00")...), node(9, 9), node(0x7F, 0xFF))
 	gpt := slices.Concat(make([]byte, 56), guid16(), make([]byte, 20), u64(1), make([]byte, 16), guid16(), make([]byte, 24), utf16le("EFI"), make([]byte, 66))
+	disk := func(n int) []byte {
+		return slices.Concat(gpt[:92], u64(n), bytes.Repeat(gpt[100:], n))
+	}
+	tables := func(n int) []byte { return append(u64(n), bytes.Repeat(append(guid16(), u64(0)...), n)...) }
+	image := func(path []byte) []byte { return slices.Concat(u64(4096), u64(77), u64(0), u64(len(path)), path) }
+	sigs := func(head, body, size int) []byte {
+		return slices.Concat(guid16(), u32(28+head+body), u32(head), u32(size), make([]byte, head+body))
+	}
+	long, wide := strings.Repeat("a", 4096), strings.Repeat("a", 2047)+"ä"
 	sigList := slices.Concat(guid16(), u32(28+48), u32(0), u32(24), make([]byte, 48))
 	for name, tc := range map[string]struct {
 		typ  eventlog.EventType
@@ -102,20 +113,55 @@ func TestDetailsSayWhatAPersonWantsToKnow(t *testing.T) {
 		"BootOrder":            {eventlog.TypeEFIVariableBoot, variable(global, "BootOrder", []byte{1, 0, 0x0A, 0}), `variable "BootOrder"|of EFI_GLOBAL_VARIABLE|order 0001 000A`},
 		"boot entry":           {eventlog.TypeEFIVariableBoot, variable(global, "Boot0001", slices.Concat(u32(1), u16(len(path)), utf16le("Linux\x00"), path)), `variable "Boot0001"|of EFI_GLOBAL_VARIABLE|entry "Linux"|path PciRoot(0)/Pci(3,2)/HD(1,` + guidText + `)/"\\EFI\\x.efi"/Path(9,9)`},
 		"signatures":           {eventlog.TypeEFIVariableConfig, variable(guid16(), "dbx", sigList), `variable "dbx"|of ` + guidText + `|other signatures 2`},
-		"empty variable":       {eventlog.TypeEFIVariableConfig, variable(guid16(), "x", nil), `variable "x"|of ` + guidText + `|value empty`},
-		"authority":            {eventlog.TypeEFIVariableAuthority, variable(guid16(), "db", []byte{0xFE}), `variable "db"|of ` + guidText + `|value fe`},
-		"huge variable name":   {eventlog.TypeEFIVariableConfig, slices.Concat(guid16(), bytes.Repeat([]byte{0xFF}, 16)), "data ccddeeffaabb88997766554433221100ffffffffffffffffffffffffffffffff"},
-		"image":                {eventlog.TypeEFIBootServicesApp, slices.Concat(u64(4096), u64(77), u64(0), u64(len(path)), path, make([]byte, 8)), `image PciRoot(0)/Pci(3,2)/HD(1,` + guidText + `)/"\\EFI\\x.efi"/Path(9,9)|size 77`},
-		"image without a path": {eventlog.TypeEFIBootServicesApp, slices.Concat(u64(4096), u64(77), u64(0), u64(0)), "image no path|size 77"},
-		"path of no length":    {eventlog.TypeEFIBootServicesApp, slices.Concat(u64(0), u64(77), u64(0), u64(4), []byte{1, 1, 0, 0}), "image unreadable path 01010000|size 77"},
-		"partitions":           {eventlog.TypeEFIGPT, gpt, "disk " + guidText + "|partitions 1|partition " + guidText + ` "EFI"`},
-		"firmware":             {eventlog.TypeEFIFirmwareBlob, slices.Concat(u64(0xFF000000), u64(4096)), "firmware 4096 bytes at 0xff000000"},
-		"named firmware":       {eventlog.TypeEFIFirmwareBlob2, slices.Concat([]byte{3}, []byte("BIO"), u64(0xFF000000), u64(4096)), `firmware 4096 bytes at 0xff000000|name "BIO"`},
-		"tables":               {eventlog.TypeEFIHandoffTables, slices.Concat(u64(1), guid16(), u64(0)), "table " + guidText},
-		"named tables":         {eventlog.TypeEFIHandoffTables2, slices.Concat([]byte{1}, []byte("x"), u64(1), guid16(), u64(0)), `name "x"|table ` + guidText},
-		"unknown":              {0xABC, []byte{1, 2}, "data 0102"},
-		"unknown and long":     {0xABC, bytes.Repeat([]byte{1}, 65), "data " + strings.Repeat("01", 64) + "... (65 bytes)"},
-		"nothing":              {0xABC, nil, ""},
+		"signatures, a head":   {eventlog.TypeEFIVariableConfig, variable(guid16(), "dbx", sigs(24, 48, 24)), `variable "dbx"|of ` + guidText + `|other signatures 2`},
+		"signature too small":  {eventlog.TypeEFIVariableConfig, variable(guid16(), "dbx", sigs(0, 16, 16)), `variable "dbx"|of ` + guidText + `|value ` + hexOf(sigs(0, 16, 16))},
+		"signatures cut":       {eventlog.TypeEFIVariableConfig, variable(guid16(), "dbx", sigs(0, 20, 24)), `variable "dbx"|of ` + guidText + `|value ` + hexOf(sigs(0, 20, 24))},
+		"signatures cut, head": {eventlog.TypeEFIVariableConfig, variable(guid16(), "dbx", sigs(8, 20, 24)), `variable "dbx"|of ` + guidText + `|value ` + hexOf(sigs(8, 20, 24))},
+		"list shorter than its head": {
+			eventlog.TypeEFIVariableConfig, variable(guid16(), "dbx", slices.Concat(guid16(), u32(28), u32(8), u32(24), make([]byte, 8))),
+			`variable "dbx"|of ` + guidText + `|value ` + hexOf(slices.Concat(guid16(), u32(28), u32(8), u32(24), make([]byte, 8))),
+		},
+		"boot entry without the end of its name": {
+			eventlog.TypeEFIVariableBoot, variable(global, "Boot0001", slices.Concat(u32(1), u16(0), utf16le("xy"))),
+			`variable "Boot0001"|of EFI_GLOBAL_VARIABLE|value 01000000000078007900`,
+		},
+		"boot entry cut in a character": {
+			eventlog.TypeEFIVariableBoot, variable(global, "Boot0001", slices.Concat(u32(1), u16(0), utf16le("xy")[:3])),
+			`variable "Boot0001"|of EFI_GLOBAL_VARIABLE|value 010000000000780079`,
+		},
+		"64 boot entries":              {eventlog.TypeEFIVariableBoot, variable(global, "BootOrder", make([]byte, 128)), `variable "BootOrder"|of EFI_GLOBAL_VARIABLE|order 0000` + strings.Repeat(" 0000", 63)},
+		"65 boot entries":              {eventlog.TypeEFIVariableBoot, variable(global, "BootOrder", make([]byte, 130)), `variable "BootOrder"|of EFI_GLOBAL_VARIABLE|value ` + hexOf(make([]byte, 130))},
+		"PCIe root":                    {eventlog.TypeEFIBootServicesApp, image(node(2, 1, 0xD0, 0x41, 0x08, 0x0A, 7, 0, 0, 0)), "image PciRoot(7)|size 77"},
+		"another ACPI node":            {eventlog.TypeEFIBootServicesApp, image(node(2, 1, 0xD0, 0x41, 0x09, 0x0A, 7, 0, 0, 0)), "image Acpi(0x0a0941d0,7)|size 77"},
+		"path of 65 nodes":             {eventlog.TypeEFIBootServicesApp, image(bytes.Repeat(node(9, 9), 65)), "image Path(9,9)" + strings.Repeat("/Path(9,9)", 63) + "|size 77"},
+		"two partitions":               {eventlog.TypeEFIGPT, disk(2), "disk " + guidText + "|partitions 2" + strings.Repeat("|partition "+guidText+` "EFI"`, 2)},
+		"1024 partitions":              {eventlog.TypeEFIGPT, disk(1024), "disk " + guidText + "|partitions 1024" + strings.Repeat("|partition "+guidText+` "EFI"`, 64)},
+		"1025 partitions":              {eventlog.TypeEFIGPT, disk(1025), "data " + hexOf(disk(1025))},
+		"64 tables":                    {eventlog.TypeEFIHandoffTables, tables(64), "table " + guidText + strings.Repeat("|table "+guidText, 63)},
+		"65 tables":                    {eventlog.TypeEFIHandoffTables, tables(65), "data " + hexOf(tables(65))},
+		"64 bytes":                     {0xABC, bytes.Repeat([]byte{1}, 64), "data " + strings.Repeat("01", 64)},
+		"4096 characters":              {eventlog.TypeEFIAction, []byte(long), `text "` + long + `"`},
+		"4097 characters":              {eventlog.TypeEFIAction, []byte(long + "a"), `text "` + long + `" and more`},
+		"cut in a character":           {eventlog.TypeEFIAction, []byte(long[1:] + "é"), `text "` + long[1:] + `" and more`},
+		"no character where it is cut": {eventlog.TypeEFIAction, append([]byte(long[5:]), bytes.Repeat([]byte{0xFF}, 9)...), "data " + strings.Repeat("61", 64) + "... (4100 bytes)"},
+		"2048 characters of UTF-16":    {eventlog.TypeSCRTMVersion, utf16le(wide), `text "` + wide + `"`},
+		"2049 characters of UTF-16":    {eventlog.TypeSCRTMVersion, utf16le(wide + "a"), `text "` + wide + `" and more`},
+		"half of it ASCII":             {eventlog.TypeSCRTMVersion, utf16le("ab漢字"), `text "ab漢字"`},
+		"less than half of it ASCII":   {eventlog.TypeSCRTMVersion, utf16le("a漢字"), "data 6100226f575b"},
+		"empty variable":               {eventlog.TypeEFIVariableConfig, variable(guid16(), "x", nil), `variable "x"|of ` + guidText + `|value empty`},
+		"authority":                    {eventlog.TypeEFIVariableAuthority, variable(guid16(), "db", []byte{0xFE}), `variable "db"|of ` + guidText + `|value fe`},
+		"huge variable name":           {eventlog.TypeEFIVariableConfig, slices.Concat(guid16(), bytes.Repeat([]byte{0xFF}, 16)), "data ccddeeffaabb88997766554433221100ffffffffffffffffffffffffffffffff"},
+		"image":                        {eventlog.TypeEFIBootServicesApp, slices.Concat(u64(4096), u64(77), u64(0), u64(len(path)), path, make([]byte, 8)), `image PciRoot(0)/Pci(3,2)/HD(1,` + guidText + `)/"\\EFI\\x.efi"/Path(9,9)|size 77`},
+		"image without a path":         {eventlog.TypeEFIBootServicesApp, slices.Concat(u64(4096), u64(77), u64(0), u64(0)), "image no path|size 77"},
+		"path of no length":            {eventlog.TypeEFIBootServicesApp, slices.Concat(u64(0), u64(77), u64(0), u64(4), []byte{1, 1, 0, 0}), "image unreadable path 01010000|size 77"},
+		"partitions":                   {eventlog.TypeEFIGPT, gpt, "disk " + guidText + "|partitions 1|partition " + guidText + ` "EFI"`},
+		"firmware":                     {eventlog.TypeEFIFirmwareBlob, slices.Concat(u64(0xFF000000), u64(4096)), "firmware 4096 bytes at 0xff000000"},
+		"named firmware":               {eventlog.TypeEFIFirmwareBlob2, slices.Concat([]byte{3}, []byte("BIO"), u64(0xFF000000), u64(4096)), `firmware 4096 bytes at 0xff000000|name "BIO"`},
+		"tables":                       {eventlog.TypeEFIHandoffTables, slices.Concat(u64(1), guid16(), u64(0)), "table " + guidText},
+		"named tables":                 {eventlog.TypeEFIHandoffTables2, slices.Concat([]byte{1}, []byte("x"), u64(1), guid16(), u64(0)), `name "x"|table ` + guidText},
+		"unknown":                      {0xABC, []byte{1, 2}, "data 0102"},
+		"unknown and long":             {0xABC, bytes.Repeat([]byte{1}, 65), "data " + strings.Repeat("01", 64) + "... (65 bytes)"},
+		"nothing":                      {0xABC, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,6 +179,15 @@ func TestDetailsSayWhatAPersonWantsToKnow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hexOf is how data that says nothing else is shown.
+func hexOf(b []byte) string {
+	if len(b) <= 64 {
+		return hex.EncodeToString(b)
+	}
+
+	return fmt.Sprintf("%x... (%d bytes)", b[:64], len(b))
 }
 
 func TestDescribePutsTheMeaningFirst(t *testing.T) {

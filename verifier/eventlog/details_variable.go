@@ -108,7 +108,7 @@ func signatureLists(value []byte) []Detail {
 		list := decoder{rest: d.rest}
 		kind := list.guid()
 		listSize, headSize, size := list.u32(), list.u32(), list.u32()
-		if list.take(uint64(headSize)); !list.ok() || size <= 16 || listSize < 28+headSize || listSize-28-headSize < size {
+		if list.take(uint64(headSize)); !list.ok() || size <= 16 || uint64(listSize) < 28+uint64(headSize)+uint64(size) {
 			return nil
 		}
 		d.take(uint64(listSize))
@@ -130,12 +130,10 @@ const certX509 = "a5c059a1-94e4-4aa7-87b5-ab155c2bf072"
 
 // decodeAuthority decodes EFI_SIGNATURE_DATA: an owner's GUID, then a certificate.
 func decodeAuthority(data []byte) []Detail {
-	if len(data) > 16 {
-		if cert, err := x509.ParseCertificate(data[16:]); err == nil {
-			subject := cert.Subject.String()
+	if cert, err := x509.ParseCertificate(data[min(16, len(data)):]); err == nil {
+		subject := cert.Subject.String()
 
-			return []Detail{{"certificate", quote(subject[:min(len(subject), maxText)], len(subject))}}
-		}
+		return []Detail{{"certificate", quote(subject[:min(len(subject), maxText)], len(subject))}}
 	}
 	if len(data) == 0 {
 		return []Detail{{"value", "empty"}}

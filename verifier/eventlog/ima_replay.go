@@ -20,13 +20,13 @@ func (l *IMALog) Replay(a Alg, pcr, n int) (PCR, error) {
 	if a.Hash() == 0 || pcr < 0 || pcr >= NumPCRs {
 		return PCR{}, fmt.Errorf("replaying IMA list: no PCR %d of bank %s", pcr, a)
 	}
-	if n < 0 || n > len(l.Events) {
+	if n < 0 {
 		n = len(l.Events)
 	}
 	p := PCR{Value: make([]byte, a.Size())}
 	digest := make([]byte, 0, maxDigest)
 	h := a.Hash().New()
-	for i := range l.Events[:n] {
+	for i := range l.Events[:min(n, len(l.Events))] {
 		e := &l.Events[i]
 		if int(e.PCR) != pcr {
 			continue

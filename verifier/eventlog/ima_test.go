@@ -66,12 +66,25 @@ func TestIMAReplayExtendsEachBankWithItsOwnHashOfTheData(t *testing.T) {
 		if p, _ = l.Replay(a, 10, 1); !bytes.Equal(p.Value, fold(a, 0, sum(a, l.Events[0].Data))) {
 			t.Errorf("%s: the first record alone gives %x", a, p.Value)
 		}
-		if p, _ = l.Replay(a, 11, -1); p.Events != 0 {
-			t.Errorf("%s: PCR 11 has %d events", a, p.Events)
+		if p, _ = l.Replay(a, 10, 0); p.Events != 0 || !bytes.Equal(p.Value, make([]byte, a.Size())) {
+			t.Errorf("%s: no record gives %x, %d events", a, p.Value, p.Events)
+		}
+		if p, err = l.Replay(a, 10, 5); err != nil || !bytes.Equal(p.Value, want) {
+			t.Errorf("%s: more records than there are give %x (%v), want %x", a, p.Value, err, want)
+		}
+		for _, pcr := range []int{0, 11, 23} {
+			if p, err := l.Replay(a, pcr, -1); err != nil || p.Events != 0 {
+				t.Errorf("%s: PCR %d has %d events (%v)", a, pcr, p.Events, err)
+			}
 		}
 	}
 	if _, err := l.Replay(eventlog.AlgSM3, 10, -1); err == nil {
 		t.Error("a bank that cannot be computed was replayed")
+	}
+	for _, pcr := range []int{-1, 24} {
+		if _, err := l.Replay(s256, pcr, -1); err == nil {
+			t.Errorf("PCR %d was replayed", pcr)
+		}
 	}
 }
 
@@ -103,6 +116,27 @@ func TestMalformedIMAListsAreRefused(t *testing.T) {
 		t.Errorf("empty list: %v", err)
 	}
 	for name, raw := range map[string][]byte{
+		"shortest digest and longest name": imaRecord("ima-ng", strings.Repeat("h", 16), "/x", make([]byte, 16)),
+		"longest digest":                   imaRecord("ima-ng", "sha512", "/x", make([]byte, 64)),
+	} {
+		if _, err := eventlog.ParseIMA(raw); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for want, raw := range map[string][]byte{
+		"template name: the record breaks off":                   good[:24],
+		"only ima-ng and ima-sig":                                imaRecord(strings.Repeat("t", 255), "sha256", "/x", make([]byte, 32)),
+		"template name: 256 bytes":                               imaRecord(strings.Repeat("t", 256), "sha256", "/x", make([]byte, 32)),
+		"template name: 1 bytes: 0 are left, and 255 are":        slices.Concat(good[:24], u32(1)),
+		"event 0 at offset 0: file digest: the record":           make([]byte, eventlog.MaxIMASize),
+		"67108865 bytes, more than the 67108864 a list may have": make([]byte, eventlog.MaxIMASize+1),
+	} {
+		if _, err := eventlog.ParseIMA(raw); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.200v, want %q", err, want)
+		}
+	}
+	for name, raw := range map[string][]byte{
+		"name of a hash too long": imaRecord("ima-ng", strings.Repeat("h", 17), "/x", make([]byte, 32)),
 		"other template":          imaRecord("ima-buf", "sha256", "/x", make([]byte, 32)),
 		"ima-ng with a signature": imaRecord("ima-ng", "sha256", "/x", make([]byte, 32), []byte{1}),
 		"ima-sig without one":     imaRecord("ima-sig", "sha256", "/x", make([]byte, 32)),

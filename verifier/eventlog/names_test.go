@@ -1,6 +1,7 @@
 package eventlog_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +87,20 @@ func TestCertificatesAreShownByTheirSubject(t *testing.T) {
 		safe(t, e)
 		if got := e.Describe(); !strings.Contains(got, `certificate "CN=evil\x1b[2J"`) {
 			t.Errorf("%s: %s", name, got)
+		}
+	}
+	for _, n := range []int{1, 64, 65} {
+		var shown, others int
+		for _, d := range event(t, hashed(7, eventlog.TypeEFIVariableConfig, variable(guid16(), "db", bytes.Repeat(list, n)), s256)).Details() {
+			switch d.Name {
+			case "certificate":
+				shown++
+			case "other signatures":
+				others, _ = strconv.Atoi(d.Value)
+			}
+		}
+		if shown != min(n, 64) || shown+others != n {
+			t.Errorf("of %d certificates %d are shown, and %d counted", n, shown, others)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func TestTrimRefusesOtherBytesBehindTheLog(t *testing.T) {
 func TestParseRefusesPadding(t *testing.T) {
 	t.Parallel()
 	for name, raw := range samples() {
-		if _, err := eventlog.Parse(append(raw, 0)); err == nil || !strings.Contains(err.Error(), "padding") {
+		if _, err := eventlog.Parse(append(raw, 0)); err == nil || !strings.Contains(err.Error(), "1 bytes of padding") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -164,6 +164,7 @@ func TestMalformedLogsAreRefusedWithTheirReason(t *testing.T) {
 		return raw
 	}
 	event := func(r rec) []byte { return slices.Concat(header, r.agile()) }
+	halfList := rec{1, 1, []dig{filled(1, 1, 1, s1).digests[0], {eventlog.AlgSHA384, nil}}, nil}.agile()
 
 	for name, tc := range map[string]struct {
 		raw  []byte
@@ -183,7 +184,8 @@ func TestMalformedLogsAreRefusedWithTheirReason(t *testing.T) {
 		"wrong digest size":                   {edit(header, 32+28+2, 32), "digests of sha1 have 20 bytes"},
 		"unknown algorithm of size 19":        {edit(specID(nil, 0x100), 32+28+2, 19), "out of range"},
 		"unknown algorithm of size 65":        {edit(specID(nil, 0x100), 32+28+2, 65), "out of range"},
-		"vendor information too short":        {edit(header, 32+36, 1), "vendor information"},
+		"header of the fixed fields alone":    {edit(header[:32+28], 28, 28), "says 2 algorithms: 1 to 8 are possible, and 0 bytes are left"},
+		"vendor information too short":        {edit(header, 32+36, 1), "says 1 bytes of vendor information, 0 are left"},
 		"PCR 24":                              {event(filled(24, 1, 1, s256)), "PCR index 24"},
 		"PCR 255 of another type":             {event(filled(0xFF, 1, 1, s256)), "PCR index 255"},
 		"PCR FFFFFFFF of another type":        {event(filled(0xFFFFFFFF, 1, 1, s256)), "PCR index 4294967295"},
@@ -192,7 +194,8 @@ func TestMalformedLogsAreRefusedWithTheirReason(t *testing.T) {
 		"more digests than algorithms":        {event(filled(1, 1, 1, s1, s256, s1)), "3 digests"},
 		"two digests of one algorithm":        {event(filled(1, 1, 1, s256, s256)), "two digests of sha256"},
 		"digest of an algorithm not declared": {event(filled(1, 1, 1, eventlog.AlgSHA384)), "sha384 is not in the header"},
-		"data longer than the log":            {edit(event(good), len(event(good))-4, 1), "data of 1 bytes"},
+		"cut behind an algorithm's number":    {slices.Concat(header, halfList[:len(halfList)-4]), "sha384 is not in the header"},
+		"data longer than the log":            {edit(event(good), len(event(good))-4, 1), "data of 1 bytes: 0 are left"},
 		"data of 4 GiB":                       {edit(event(good), len(event(good))-4, 0xFF, 0xFF, 0xFF, 0xFF), "data of 4294967295 bytes"},
 		"data over the bound":                 {event(rec{pcr: 1, typ: 1, digests: good.digests, data: make([]byte, eventlog.MaxDataSize+1)}), "1048576 are possible"},
 		"marker with a digest":                {event(filled(17, eventlog.TypeSlaunchStart, 1, s256)), "TXT_EVTYPE_SLAUNCH_START has a digest"},
@@ -214,6 +217,57 @@ func TestMalformedLogsAreRefusedWithTheirReason(t *testing.T) {
 				t.Errorf("Trim: %v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestALogMayReachItsBounds(t *testing.T) {
+	t.Parallel()
+	eight := make([]eventlog.Alg, eventlog.MaxAlgs)
+	for i := range eight {
+		eight[i] = eventlog.Alg(0x100 + i)
+	}
+	banks := specID(nil, eight...)
+	for i := range eight {
+		banks[32+28+4*i+2] = 20
+	}
+	for name, raw := range map[string][]byte{
+		"as many banks":           banks,
+		"as much data":            agile(bothBanks, rec{1, 1, filled(1, 1, 1, s256).digests, make([]byte, eventlog.MaxDataSize)}),
+		"the last TXT descriptor": txtLog(5, eventlog.AlgSM3),
+	} {
+		if _, err := eventlog.Parse(raw); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	area := make([]byte, eventlog.MaxLogSize)
+	if n, err := eventlog.Trim(area[:copy(area, banks)+len(area)-len(banks)]); err != nil || n != len(banks) {
+		t.Errorf("an area of the largest size: end %d (%v)", n, err)
+	}
+}
+
+func TestARecordThatBeginsWithZerosIsNoPadding(t *testing.T) {
+	t.Parallel()
+	data, digest := filled(0, 0, 0, s256), filled(0, 0, 1, s256)
+	data.data = []byte("x")
+	dataSHA1, digestSHA1 := filled(0, 0, 0, s1), filled(0, 0, 1, s1)
+	dataSHA1.data = []byte("x")
+	for name, raw := range map[string][]byte{
+		"crypto-agile": agile(bothBanks, data, digest),
+		"sha1":         sha1Log(dataSHA1, digestSHA1),
+		"txt":          txtLog(2, s256, data, digest),
+	} {
+		l, err := eventlog.Parse(raw)
+		if err != nil || len(l.Events) != 2 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestParseMakesRoomForNoMoreEventsThanTheBytesCanHold(t *testing.T) {
+	t.Parallel()
+	l := parse(t, sha1Log(slices.Repeat([]rec{filled(1, 1, 1, s1)}, 1000)...))
+	if len(l.Events) != 1000 || cap(l.Events) != 1000 {
+		t.Errorf("%d events, room for %d", len(l.Events), cap(l.Events))
 	}
 }
 

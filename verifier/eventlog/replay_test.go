@@ -138,6 +138,41 @@ func TestWhatBreaksAReplayIsNamed(t *testing.T) {
 	}
 }
 
+func TestTheFirstEventOfALogWithoutAHeaderIsNamed(t *testing.T) {
+	t.Parallel()
+	_, err := parse(t, sha1Log(filled(18, eventlog.TypeMLEHash, 1, s1))).Replay(s1).Value(18)
+	if err == nil || !strings.Contains(err.Error(), "event 0 (") {
+		t.Error(err)
+	}
+}
+
+func TestAnEventOfNoPCRIsReplayedIntoNone(t *testing.T) {
+	t.Parallel()
+	l := parse(t, agile(bothBanks, filled(16, 1, 1, s256)))
+	want := parse(t, agile(bothBanks)).Replay(s256)
+	l.Events[0].PCR = eventlog.NumPCRs // no log that was read has this, but the field is there to be set
+	if diff := cmp.Diff(want, l.Replay(s256)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheFirstEventWhoseExtendRuleIsNotPublicIsNamed(t *testing.T) {
+	t.Parallel()
+	start := hashed(17, eventlog.TypeHashStart, make([]byte, 36), s256)
+	for typ, doubt := range map[eventlog.EventType]bool{
+		eventlog.TypeColdBootBIOSHash - 1: false, eventlog.TypeColdBootBIOSHash: true, eventlog.TypeBootPolHash: true, eventlog.TypeBootPolHash + 1: false,
+	} {
+		recs := []rec{start, filled(17, typ, 1, s256), filled(17, typ, 2, s256)}
+		p := parse(t, agile(bothBanks, recs...)).Replay(s256).PCRs[17]
+		if p.Err != nil || !bytes.Equal(p.Value, fold(s256, 0, digestsOf(s256, 17, recs)...)) {
+			t.Errorf("%s: PCR 17 = %x (%v): such an event is assumed to be extended like any other", typ, p.Value, p.Err)
+		}
+		if named := strings.HasPrefix(p.Doubt, "event 2 ("); named != doubt || !doubt && p.Doubt != "" {
+			t.Errorf("%s: doubt %q", typ, p.Doubt)
+		}
+	}
+}
+
 func TestABrokenPCRBreaksNoOther(t *testing.T) {
 	t.Parallel()
 	recs := launch(bothBanks...)
@@ -218,10 +253,12 @@ func TestPCR0StartsFromTheLocalityOfStartup(t *testing.T) {
 func TestABankThatIsNotThereReplaysToNothing(t *testing.T) {
 	t.Parallel()
 	l := parse(t, agile([]eventlog.Alg{s256, eventlog.AlgSM3}))
-	for a, want := range map[eventlog.Alg]string{s1: "the log has no sha1 bank", eventlog.AlgSM3: "cannot be computed", 0: "0x0000 cannot be computed"} {
+	for a, want := range map[eventlog.Alg]string{s1: ": the log has no sha1 bank", eventlog.AlgSM3: "cannot be computed", 0: "0x0000 cannot be computed"} {
 		r := l.Replay(a)
 		for pcr := range eventlog.NumPCRs {
-			if v, err := r.Value(pcr); v != nil || err == nil || !strings.Contains(err.Error(), want) {
+			v, err := r.Value(pcr)
+			var re *eventlog.ReplayError
+			if v != nil || !errors.As(err, &re) || re.Event != -1 || !strings.Contains(re.Error(), want) || strings.Contains(re.Error(), "event") {
 				t.Errorf("%s PCR %d: %x, %v", a, pcr, v, err)
 			}
 		}

@@ -35,14 +35,14 @@ func text(data []byte) (string, bool) {
 	}
 	s = wide(data[:min(len(data), maxText)])
 
-	return quote(s, len(data)/2), readable(s) && mostlyASCII(s)
+	return quote(s, len(data)), readable(s) && mostlyASCII(s)
 }
 
 // mostlyASCII tells UTF-16 text from numbers, nearly all of which are some character of UTF-16.
 func mostlyASCII(s string) bool {
 	ascii := 0
 	for _, r := range s {
-		if r < utf8.RuneSelf {
+		if utf8.RuneLen(r) == 1 {
 			ascii++
 		}
 	}
@@ -50,7 +50,7 @@ func mostlyASCII(s string) bool {
 	return 2*ascii >= utf8.RuneCountInString(s)
 }
 
-// quote makes a string safe to print; size tells how long it was before it was cut.
+// quote makes a string safe to print; size tells in how many bytes it stood before it was cut.
 func quote(s string, size int) string {
 	if size > maxText {
 		return strconv.Quote(s) + " and more"

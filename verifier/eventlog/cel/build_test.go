@@ -23,7 +23,7 @@ func legacy(pcr, typ int, digest, data []byte) []byte {
 
 // agile writes a crypto-agile log of SHA-1 and SHA-256, and a third algorithm that nobody knows.
 func agile(records ...[]byte) []byte {
-	header := slices.Concat([]byte("Spec ID Event03\x00"), u32(0), []byte{0, 2, 1, 2}, u32(3), u16(4), u16(20), u16(0xB), u16(32), u16(0xEE), u16(24), []byte{2, 'h', 'i'})
+	header := slices.Concat([]byte("Spec ID Event03\x00"), u32(0), []byte{0, 2, 1, 2}, u32(3), u16(4), u16(20), u16(0xB), u16(32), u16(0xFF), u16(24), []byte{2, 'h', 'i'})
 	return slices.Concat(legacy(0, 3, make([]byte, 20), header), slices.Concat(records...))
 }
 
@@ -39,7 +39,7 @@ func samples() map[string][]byte {
 		"crypto-agile": agile(
 			event(0, 8, 1, []byte("version")), event(17, 0x402, 2, nil), event(0xFF, 0x401, 0, u32(1)), event(17, 0x501, 3, []byte{0}),
 			event(0, 3, 0, []byte("StartupLocality\x00\x03")), event(0xFFFFFFFF, 3, 0, []byte("of no PCR")), event(7, 0x800000E0, 4, bytes.Repeat([]byte{0xA5}, 1000)),
-			slices.Concat(u32(5), u32(4), u32(1), u16(0xEE), bytes.Repeat([]byte{9}, 24), u32(0)),
+			slices.Concat(u32(5), u32(4), u32(1), u16(0xFF), bytes.Repeat([]byte{9}, 24), u32(0)),
 		),
 		"header alone": agile(),
 		"sha1":         slices.Concat(legacy(0, 8, bytes.Repeat([]byte{7}, 20), []byte("SHA-1")), legacy(4, 13, bytes.Repeat([]byte{8}, 20), nil)),

@@ -44,6 +44,10 @@ func TestRecordsThatNoLogHasAreRefused(t *testing.T) {
 		"a digest that is too short": {slices.Concat(num, pcr, tlv(3, tlv(4, make([]byte, 19)...)...), content), "event"},
 		"no digest":                  {slices.Concat(num, pcr, tlv(3), content), "less than one record"},
 		"digests without end":        {slices.Concat(num, pcr, tlv(3, bytes.Repeat(tlv(4), 9)...), content), "more than 8"},
+		"an empty number":            {slices.Concat(tlv(0), pcr, digests, content), "neither"},
+		"a number alone":             {num, "neither"},
+		"a digest that breaks off":   {slices.Concat(num, pcr, tlv(3, 4, 0, 0, 0, 1), content), "it has 1 bytes, and 0 are left"},
+		"a third record of nothing":  {slices.Concat(good, tlv(0, 1), good[len(num):], tlv(0, 2)), "record 2: "},
 		"numbers that do not rise":   {slices.Concat(good, good), "they have to rise"},
 		"a record that is padding":   {slices.Concat(good, tlv(0, 1), pcr[:5], []byte{0}, digests, tlv(5, slices.Concat(tlv(0, 0), tlv(1))...)), "padding"},
 	} {
@@ -84,6 +88,8 @@ func TestJSONIsReadToTheLetter(t *testing.T) {
 		"something after the end":    {`}}]`, `}}] []`, "follows the end"},
 		"no end":                     {`}}]`, `}}`, "EOF"},
 		"a record that is none":      {`[{`, `[7,{`, "not a JSON object"},
+		"a second record of nothing": {`}}]`, `}},7]`, "record 1: "},
+		"eight digests":              {`[{"hashAlg"`, `[` + strings.Repeat(`{"hashAlg":"sha1","digest":""},`, 7) + `{"hashAlg"`, "its digests are not those"},
 		"bytes that are no text":     {`pcclient_std`, "\xFF", "UTF-8"},
 		"a digest of another length": {digest, digest[2:], "event"},
 	} {
@@ -122,12 +128,20 @@ func TestALogThatIsTooLargeIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 
-	record := slices.Concat(tlv(1, 4), tlv(3, tlv(4, bytes.Repeat([]byte{1}, 20)...)...), tlv(5, slices.Concat(tlv(0, 13), []byte{1, 0, 0x0F, 0xFF, 0xFF}, make([]byte, 0xFFFFF))...))
-	copy(record[len(tlv(1, 4))+len(tlv(3, tlv(4, make([]byte, 20)...)...)):], []byte{5, 0, 0x10, 0, 10})
+	if _, err := cel.Decode(large[:cel.MaxSize]); err == nil || strings.Contains(err.Error(), "more than") {
+		t.Errorf("of the largest size: %v", err)
+	}
+
+	record := slices.Concat(tlv(1, 4), tlv(3, tlv(4, bytes.Repeat([]byte{1}, 20)...)...), tlv(5, slices.Concat(tlv(0, 13), []byte{1, 0, 0x0F, 0xFF, 0xE0}, make([]byte, 0xFFFE0))...))
+	copy(record[len(tlv(1, 4))+len(tlv(3, tlv(4, make([]byte, 20)...)...)):], []byte{5, 0, 0x0F, 0xFF, 0xEB})
 	var many []byte
-	for n := range 17 {
+	for n := range 16 { // a log of a MiB each
 		many = slices.Concat(many, tlv(0, byte(n)), record)
 	}
+	if log, err := cel.Decode(many); err != nil || len(log.Bytes()) != eventlog.MaxLogSize {
+		t.Errorf("a log of the largest size: %v", err)
+	}
+	many = slices.Concat(many, tlv(0, 16), record)
 	if _, err := cel.Decode(many); err == nil || !strings.Contains(err.Error(), "the log has more than") {
 		t.Errorf("%.200v", err)
 	}
