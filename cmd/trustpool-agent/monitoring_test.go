@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/trustpool/trustpool/cmd/internal/spiffetest"
 )
 
 const (
@@ -36,11 +38,11 @@ func goldenSeries(t *testing.T) []string {
 	return series
 }
 
-// goldenNames returns the names of the metrics, with their types.
+// goldenNames returns the names of the metrics, with their types; also of those that are there with tls.spiffe.
 func goldenNames(t *testing.T) map[string]string {
 	t.Helper()
 
-	names := map[string]string{}
+	names := spiffetest.Metrics(t, "trustpool_agent")
 
 	for _, match := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(read(t, golden), -1) {
 		names[match[1]] = match[2]

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/trustpool/trustpool/cmd/internal/spiffetest"
 )
 
 // monitored is a daemon's page of metrics, and what is said about it.
@@ -148,11 +151,15 @@ func promtool(t *testing.T, input io.Reader, args ...string) {
 	}
 }
 
-// names returns the names of the metrics, with their types.
+// names returns the names of the metrics, with their types; of the server also those that are there with tls.spiffe and nodes.spiffe.
 func (m monitored) names(t *testing.T) map[string]string {
 	t.Helper()
 
 	names := map[string]string{}
+	if m == serverPage() {
+		maps.Copy(names, spiffetest.Metrics(t, "trustpool_server"))
+		maps.Copy(names, spiffetest.Metrics(t, "trustpool_server_node"))
+	}
 	for _, match := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(read(t, m.golden), -1) {
 		names[match[1]] = match[2]
 	}

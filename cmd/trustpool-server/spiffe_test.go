@@ -101,6 +101,7 @@ func TestAServerWithSPIFFEAsksNodesByTheirIDs(t *testing.T) {
 	t.Parallel()
 
 	x := newSPIFFESite(t, 3)
+	admin := x.withAdmin(t)
 	x.start(t)
 	x.says(t, `"msg":"waiting for the SPIFFE Workload API"`, 2)
 	if _, err := x.client.Caller(t.Context()); err == nil {
@@ -125,6 +126,14 @@ func TestAServerWithSPIFFEAsksNodesByTheirIDs(t *testing.T) {
 		}
 	}
 	x.readers(t)
+	page := get(t, "http://"+admin+"/metrics")
+	for _, prefix := range []string{"trustpool_server", "trustpool_server_node"} {
+		for name, kind := range spiffetest.Metrics(t, prefix) {
+			if !strings.Contains(page, "\n# TYPE "+name+" "+kind+"\n") {
+				t.Errorf("no %s %s in\n%s", kind, name, page)
+			}
+		}
+	}
 
 	x.api.Deny()
 	x.says(t, `"msg":"the SPIFFE Workload API took the X.509-SVID back`, 2)
