@@ -29,7 +29,7 @@ type site struct {
 }
 
 // newSite begins in the bubble's first second.
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	s := storetest.New(t)
 	cloud, err := nodetest.NewCloud(t.Context(), s, time.Now())
