@@ -12,7 +12,6 @@ COMMANDS := trustpool-agent trustpool-server trustpool-sim trustpoolctl
 # The toolchain stamps the version of the commit into the binaries, wherever git answers: not in an unpacked archive, nor in somebody else's clone.
 STAMP    := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 DURATION ?= 60s
-FUZZ_TIME ?= $(DURATION)
 QUOTES   ?= 1000000
 # Of make chaos: all, or "chaos" alone, without the test that sets the clock, for which the agent is built anew with Go's own libraries.
 CHAOS    ?= chaos,clock
@@ -81,7 +80,7 @@ generate: need-go ## Writes the generated code anew from proto/.
 	go run $(BUF) generate
 
 fuzz: need-go ## Runs every fuzz function for DURATION (60s), or those that FUZZ=REGEX matches; .ci/fuzz tells more.
-	@$(PART) fuzz .ci/fuzz $(FUZZ_TIME)
+	@$(PART) fuzz .ci/fuzz $(DURATION)
 
 bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
 	@$(PART) bench .ci/bench $(BENCH)
