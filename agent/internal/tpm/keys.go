@@ -251,6 +251,11 @@ func describe(record KeyRecord, outPublic tpm2.TPM2BPublic) (*AK, error) {
 		return nil, fmt.Errorf("reading the AK's public area: %w", err)
 	}
 
+	// TPM 2.0 Part 1, 16. With another public area beside it, no quote would verify.
+	if name, err := tpm2.ObjectName(public); err != nil || !bytes.Equal(name.Buffer, record.Name) {
+		return nil, fmt.Errorf("reading the AK's public area: the TPM gave one that is not of the Name %x", []byte(record.Name))
+	}
+
 	h := nameHash.New()
 	h.Write([]byte{0x40, 0x00, 0x00, 0x0B}) // TPM_RH_ENDORSEMENT (TPM 2.0 Part 2, 7.4): a hierarchy's Name is its handle
 	h.Write(record.Name)
