@@ -20,7 +20,7 @@ func (s *site) cost(t *testing.T, nodes int, within time.Duration) string {
 	)
 
 	for _, server := range s.servers {
-		state := server.cmd.ProcessState
+		state := server.Cmd.ProcessState
 		cpu += state.UserTime() + state.SystemTime()
 		memory = max(memory, state.SysUsage().(*syscall.Rusage).Maxrss)
 	}

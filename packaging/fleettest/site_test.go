@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trustpool/trustpool/packaging/internal/program"
 	"github.com/trustpool/trustpool/server/api"
 )
 
@@ -27,7 +28,7 @@ type site struct {
 	ways  map[string]*cutter
 
 	mu      sync.Mutex
-	servers []*process // the last one is the present one
+	servers []*program.Process // the last one is the present one
 	url     string
 	client  *api.Client
 }
@@ -44,14 +45,20 @@ func tool(t *testing.T, name string) string {
 	return filepath.Join(dir, name)
 }
 
+// until waits for something to become so.
+func until(t *testing.T, what string, so func() error) {
+	t.Helper()
+	program.Until(t, 10*time.Minute, 100*time.Millisecond, what, so)
+}
+
 // startSite starts nodes and a server that trusts all of them.
 func startSite(t *testing.T, nodes int, interval time.Duration) *site {
 	t.Helper()
 
 	s := &site{dir: t.TempDir(), ways: make(map[string]*cutter)}
 	begun := time.Now()
-	sim := start(t, tool(t, "trustpool-sim"), "--dir", s.path("sim"), "--nodes", strconv.Itoa(nodes))
-	until(t, "the simulated nodes", func() error { return sim.saying("for a server") })
+	sim := program.Start(t, tool(t, "trustpool-sim"), "--dir", s.path("sim"), "--nodes", strconv.Itoa(nodes))
+	until(t, "the simulated nodes", func() error { return sim.Saying("for a server") })
 	t.Logf("%d simulated nodes were there after %s", nodes, time.Since(begun).Round(time.Second))
 	s.cutBetween(t)
 
@@ -117,9 +124,9 @@ func (s *site) cutBetween(t *testing.T) {
 func (s *site) serve(t *testing.T) {
 	t.Helper()
 
-	server := start(t, tool(t, "trustpool-server"), "--config", s.path("server.yaml"))
+	server := program.Start(t, tool(t, "trustpool-server"), "--config", s.path("server.yaml"))
 	listening := regexp.MustCompile(`"msg":"listening","address":"([^"]*)"`)
-	until(t, "the server", func() error { return server.saying(`"msg":"listening"`) })
+	until(t, "the server", func() error { return server.Saying(`"msg":"listening"`) })
 
 	ca, err := os.ReadFile(s.path("sim/pki/ca.pem"))
 	if err != nil {
@@ -134,7 +141,7 @@ func (s *site) serve(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 
-	url := "https://" + listening.FindStringSubmatch(server.said.String())[1]
+	url := "https://" + listening.FindStringSubmatch(server.Said.String())[1]
 
 	client, err := api.NewClient(api.Config{URL: url, Token: strings.TrimSpace(string(token)), RootCAs: roots, ServerName: "localhost"})
 	if err != nil {
@@ -153,7 +160,7 @@ func (s *site) kill() {
 	defer s.mu.Unlock()
 
 	s.client.Close()
-	s.servers[len(s.servers)-1].kill()
+	s.servers[len(s.servers)-1].Kill()
 }
 
 // now returns the present server's URL, and a client of it.

@@ -3,7 +3,6 @@
 package kubernetestest_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -11,14 +10,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/trustpool/trustpool/internal/transcript"
+	"github.com/trustpool/trustpool/packaging/internal/program"
 )
 
 // bin is where the programs are that .ci/kubernetes-test has built.
@@ -30,7 +28,7 @@ type realCluster struct {
 
 	ca        *authority
 	etcd      string // its address
-	apiserver *process
+	apiserver *program.Process
 }
 
 // startCluster starts one of its own for a test. The administrator's and the stranger's tokens are from a file; publisher is set once its account is there.
@@ -50,7 +48,7 @@ func startCluster(t *testing.T) *realCluster {
 	writeFile(t, r.ca.path("tokens.csv"), []byte("admin-token,admin,1,system:masters\nstranger-token,stranger,2\n"))
 
 	peer := "http://" + freeAddress(t)
-	start(t, bin("server"), "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", r.etcd, "--advertise-client-urls", r.etcd,
+	program.Start(t, bin("server"), "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", r.etcd, "--advertise-client-urls", r.etcd,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer, "--unsafe-no-fsync", "--log-level", "warn")
 	until(t, "etcd", func() error { return answers(http.DefaultClient, r.etcd+"/health", "") })
 
@@ -60,7 +58,7 @@ func startCluster(t *testing.T) *realCluster {
 		"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],"users":[{"name":"u","user":{"client-certificate":%q,"client-key":%q}}]}`,
 		r.url, r.ca.path("ca.pem"), r.ca.path("scheduler.pem"), r.ca.path("scheduler-key.pem"))
 	writeFile(t, r.ca.path("scheduler.json"), []byte(config))
-	start(t, bin("kube-scheduler"), "--kubeconfig", r.ca.path("scheduler.json"), "--authentication-kubeconfig", r.ca.path("scheduler.json"),
+	program.Start(t, bin("kube-scheduler"), "--kubeconfig", r.ca.path("scheduler.json"), "--authentication-kubeconfig", r.ca.path("scheduler.json"),
 		"--authorization-kubeconfig", r.ca.path("scheduler.json"), "--leader-elect=false", "--secure-port=0")
 
 	return r
@@ -71,7 +69,7 @@ func (r *realCluster) startAPIServer(t *testing.T) {
 	t.Helper()
 
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(r.url, "https://"))
-	r.apiserver = start(t, bin("kube-apiserver"), "--etcd-servers", r.etcd, "--bind-address", "127.0.0.1", "--secure-port", port,
+	r.apiserver = program.Start(t, bin("kube-apiserver"), "--etcd-servers", r.etcd, "--bind-address", "127.0.0.1", "--secure-port", port,
 		"--tls-cert-file", r.ca.path("apiserver.pem"), "--tls-private-key-file", r.ca.path("apiserver-key.pem"), "--client-ca-file", r.ca.path("ca.pem"),
 		"--token-auth-file", r.ca.path("tokens.csv"), "--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", r.ca.path("accounts-key.pem"),
@@ -79,7 +77,7 @@ func (r *realCluster) startAPIServer(t *testing.T) {
 		"--feature-gates", "ListFromCacheSnapshot=false", // lists are continued from etcd, so that they expire by what this test has etcd forget
 		"--cert-dir", r.ca.dir)
 	until(t, "kube-apiserver", func() error {
-		if err := r.apiserver.saying(""); err != nil {
+		if err := r.apiserver.Saying(""); err != nil {
 			t.Fatal(err)
 		}
 
@@ -117,61 +115,6 @@ func (r *realCluster) compactEtcd(t *testing.T) {
 	})
 }
 
-// process is a program of this test.
-type process struct {
-	cmd  *exec.Cmd
-	said *transcript.Text
-	done chan struct{}
-}
-
-// start starts a program and ends it with the test, whose log gets the end of what it said if the test has failed.
-func start(t *testing.T, path string, args ...string) *process {
-	t.Helper()
-
-	p := &process{cmd: exec.Command(path, args...), said: new(transcript.Text), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
-
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait() // it is killed
-	}()
-
-	t.Cleanup(func() {
-		p.kill()
-
-		if said := p.said.String(); t.Failed() {
-			t.Logf("%s said at the end: %s", filepath.Base(path), said[max(0, len(said)-4000):])
-		}
-	})
-
-	return p
-}
-
-// saying returns an error as long as the program has not said something.
-func (p *process) saying(what string) error {
-	select {
-	case <-p.done:
-		return fmt.Errorf("%s has ended: %s", p.cmd, p.said)
-	default:
-	}
-
-	if !strings.Contains(p.said.String(), what) {
-		return fmt.Errorf("no %q in what it says", what)
-	}
-
-	return nil
-}
-
-// kill ends it at once, and waits for that.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended by itself
-	<-p.done
-}
-
 // ports are those that were given out. They are below those that the kernel gives to callers (ip_local_port_range), one of whom would otherwise have it before the program does that it is for.
 var ports atomic.Int32
 
@@ -199,25 +142,7 @@ func freeAddress(t *testing.T) string {
 // until waits for something to become so.
 func until(t *testing.T, what string, so func() error) {
 	t.Helper()
-
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-
-	for {
-		err := so()
-		if err == nil {
-			return
-		}
-
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waiting for %s: %v", what, err)
-		case <-ticker.C:
-		}
-	}
+	program.Until(t, 2*time.Minute, 20*time.Millisecond, what, so)
 }
 
 func answers(client *http.Client, url, token string) error {

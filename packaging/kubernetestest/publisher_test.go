@@ -65,31 +65,31 @@ func TestFromNodesToPods(t *testing.T) {
 		r.landsOn(t, name, "node2")
 	}
 
-	first.kill() // one of two: nobody notices
+	first.Kill() // one of two: nobody notices
 
 	began = time.Now()
 	s.reboot(t, "node1", "trusted")
 	r.shows(t, map[string]publish.State{"node1": good, "node2": good})
 	t.Logf("from the reboot back to the label: %s", time.Since(began))
 
-	r.apiserver.kill()
+	r.apiserver.Kill()
 	s.reboot(t, "node2", "other-hypervisor")
 	until(t, "the verdict", func() error { return s.listed(t, " untrusted", 1) })
 	r.startAPIServer(t)
 	t.Logf("from an API server that is ready again to what has changed meanwhile: %s", r.shows(t, map[string]publish.State{"node1": good, "node2": {Bar: publish.NoGuests}}))
 
 	// Slow: it answers nothing at all, and what comes is not lost.
-	if err := r.apiserver.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := r.apiserver.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	s.reboot(t, "node2", "trusted")
 	until(t, "the verdict", func() error { return s.listed(t, " untrusted", 0) })
-	if err := r.apiserver.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := r.apiserver.Cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	r.shows(t, map[string]publish.State{"node1": good, "node2": good})
 
-	s.server.kill()
+	s.server.Kill()
 	took = r.shows(t, map[string]publish.State{"node1": {Bar: publish.NoNewGuests}, "node2": {Bar: publish.NoNewGuests}, "node3": {Held: true}})
 	t.Logf("from the attestation server's end to no labels, with max_age 5s: %s", took)
 	r.pod(t, "last", asks)

@@ -12,13 +12,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/trustpool/trustpool/packaging/internal/program"
 )
 
 // site is an attestation server with simulated nodes and their agents, all as programs of their own.
 type site struct {
 	dir    string
 	url    string
-	server *process
+	server *program.Process
 }
 
 // tool is a program of trustpool's, which .ci/kubernetes-test has built.
@@ -38,8 +40,8 @@ func startSite(t *testing.T, nodes int) *site {
 	t.Helper()
 
 	s := &site{dir: t.TempDir()}
-	sim := start(t, tool(t, "trustpool-sim"), "--dir", s.path("sim"), "--nodes", fmt.Sprint(nodes))
-	until(t, "the simulated nodes", func() error { return sim.saying("for a server") })
+	sim := program.Start(t, tool(t, "trustpool-sim"), "--dir", s.path("sim"), "--nodes", fmt.Sprint(nodes))
+	until(t, "the simulated nodes", func() error { return sim.Saying("for a server") })
 
 	writeFile(t, s.path("server.yaml"), fmt.Appendf(nil, `
 database: %[1]s/trustpool.db
@@ -51,9 +53,9 @@ admin: {address: ""}
 	writeFile(t, s.path("admin"), []byte(s.run(t, "trustpool-server", "--config", s.path("server.yaml"), "token", "add", "admin", "--role", "admin")))
 	writeFile(t, s.path("reader"), []byte(s.run(t, "trustpool-server", "--config", s.path("server.yaml"), "token", "add", "kubernetes", "--role", "reader")))
 
-	s.server = start(t, tool(t, "trustpool-server"), "--config", s.path("server.yaml"))
-	until(t, "the attestation server", func() error { return s.server.saying(`"msg":"listening"`) })
-	s.url = "https://" + regexp.MustCompile(`"msg":"listening","address":"([^"]*)"`).FindStringSubmatch(s.server.said.String())[1]
+	s.server = program.Start(t, tool(t, "trustpool-server"), "--config", s.path("server.yaml"))
+	until(t, "the attestation server", func() error { return s.server.Saying(`"msg":"listening"`) })
+	s.url = "https://" + regexp.MustCompile(`"msg":"listening","address":"([^"]*)"`).FindStringSubmatch(s.server.Said.String())[1]
 
 	s.run(t, "trustpoolctl", "pool", "put", "sim", "--require", "platform=any_of", "--require", "hypervisor=any_of", "--allow-simulated-nodes")
 	s.run(t, "trustpoolctl", "node", "import", "sim/nodes.csv")
@@ -106,7 +108,7 @@ func (s *site) run(t *testing.T, name string, args ...string) string {
 }
 
 // publisher starts one that knows the cluster by its account's token, and bars what is not trusted.
-func (s *site) publisher(t *testing.T, r *realCluster) *process {
+func (s *site) publisher(t *testing.T, r *realCluster) *program.Process {
 	t.Helper()
 
 	writeFile(t, s.path("kubernetes-ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.cluster.ca}))
@@ -120,5 +122,5 @@ kubernetes: {url: %[3]q, token_file: %[2]s/kubernetes.token, ca: %[2]s/kubernete
 admin: {address: ""}
 `, s.url, s.dir, r.url, recipe(t, "no_guests: untrusted")))
 
-	return start(t, tool(t, "trustpool-server"), "publish", "kubernetes", "--config", s.path("publish.yaml"))
+	return program.Start(t, tool(t, "trustpool-server"), "publish", "kubernetes", "--config", s.path("publish.yaml"))
 }
