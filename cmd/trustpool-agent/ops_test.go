@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/trustpool/trustpool/internal/daemontest"
 	"github.com/trustpool/trustpool/tpmsim"
 	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
 )
@@ -33,7 +33,7 @@ type overseen struct {
 	dir   string
 	admin string
 	tpm   *outlet
-	heard chan string // what systemd is told
+	heard <-chan string // what systemd is told
 }
 
 // outlet offers a node's TPM on a unix socket, and can be pulled.
@@ -81,7 +81,7 @@ func (o *outlet) plug(t *testing.T) {
 func watchIt(t *testing.T, plugged bool) *overseen {
 	t.Helper()
 
-	w := &overseen{dir: t.TempDir(), admin: freeAddress(t)}
+	w := &overseen{dir: t.TempDir(), admin: daemontest.FreeAddress(t)}
 	w.tpm = newOutlet(t, filepath.Join(w.dir, "tpm.sock"))
 
 	if plugged {
@@ -110,63 +110,11 @@ state_dir: %[1]s
 		t.Fatal(err)
 	}
 
-	w.process = launchWith(t, []string{"NOTIFY_SOCKET=" + w.hear(t), "WATCHDOG_USEC=200000"}, "--config", config)
+	socket, heard := daemontest.NotifySocket(t, w.dir)
+	w.heard = heard
+	w.process = launchWith(t, []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"}, "--config", config)
 
 	return w
-}
-
-// hear listens in systemd's place at the path that it returns, and takes each message as it comes: a daemon that is not listened to waits with its eleventh (net.unix.max_dgram_qlen), and would wait at its
-// end, too.
-func (w *overseen) hear(t *testing.T) string {
-	t.Helper()
-
-	socket := filepath.Join(w.dir, "notify.sock")
-
-	listener, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	w.heard = make(chan string, 100_000)
-	ended := make(chan struct{})
-
-	go func() {
-		defer close(ended)
-
-		message := make([]byte, 4096)
-
-		for {
-			n, err := listener.Read(message)
-			if err != nil {
-				return
-			}
-
-			w.heard <- string(message[:n])
-		}
-	}()
-
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-ended
-	})
-
-	return socket
-}
-
-// freeAddress returns one that is free: of all 16 million hosts of the loopback network, nobody else uses this one, and callers get their ports on 127.0.0.1.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-
-	host := net.IPv4(127, byte(1+rand.N(250)), byte(rand.N(256)), byte(1+rand.N(250)))
-
-	listener, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	defer listener.Close()
-
-	return listener.Addr().String()
 }
 
 // told waits until systemd is told something, and returns what it was told before.
@@ -193,18 +141,7 @@ func (w *overseen) told(t *testing.T, want string) (before []string) {
 func (w *overseen) get(t *testing.T, path string) (code int, body string) {
 	t.Helper()
 
-	response, err := http.Get("http://" + w.admin + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return response.StatusCode, string(text)
+	return daemontest.Get(t, "http://"+w.admin+path)
 }
 
 func (w *overseen) wantReady(t *testing.T, code int, text string) {
@@ -284,7 +221,7 @@ func TestTheWatchdogIsWithheldOnlyWhenTheTPMHangs(t *testing.T) {
 		}
 	}()
 
-	w.admin = freeAddress(t)
+	w.admin = daemontest.FreeAddress(t)
 	config := filepath.Join(w.dir, "agent.yaml")
 	yaml := fmt.Sprintf("tpm: {device: %[1]s/tpm.sock}\nlisten: {address: '', unix: %[1]s/agent.sock}\nadmin: {address: '%[2]s'}\nstate_dir: %[1]s\n"+
 		"logs: {root: '', collected: ''}\n", w.dir, w.admin)
@@ -294,7 +231,9 @@ func TestTheWatchdogIsWithheldOnlyWhenTheTPMHangs(t *testing.T) {
 	}
 
 	began := time.Now()
-	w.process = launchWith(t, []string{"NOTIFY_SOCKET=" + w.hear(t), "WATCHDOG_USEC=2000000"}, "--config", config)
+	socket, heard := daemontest.NotifySocket(t, w.dir)
+	w.heard = heard
+	w.process = launchWith(t, []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=2000000"}, "--config", config)
 
 	w.told(t, "READY=1")
 	before := w.told(t, "STATUS=cannot quote: TPM_FAILED: TPM hangs")

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	"github.com/trustpool/trustpool/internal/daemontest"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/tpmsim"
 	"github.com/trustpool/trustpool/tpmsim/pki"
@@ -140,23 +139,9 @@ func (s *served) as(t *testing.T, client, server string) *grpc.ClientConn {
 func (s *served) metric(t *testing.T, name string) string {
 	t.Helper()
 
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.admin+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, page := daemontest.Get(t, "http://"+s.admin+"/metrics")
 
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }() // it is read
-
-	page, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	for line := range strings.Lines(string(page)) {
+	for line := range strings.Lines(page) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			return strings.TrimSpace(value)
 		}

@@ -5,9 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/trustpool/trustpool/cmd/internal/spiffetest"
+	"github.com/trustpool/trustpool/internal/daemontest"
 	"github.com/trustpool/trustpool/tpmsim"
 	"github.com/trustpool/trustpool/tpmsim/tpmsimtest"
 )
@@ -92,23 +91,9 @@ func (n *spiffeNode) give(t *testing.T, federated ...*spiffetest.Domain) {
 func (n *spiffeNode) get(t *testing.T, path string) (body string, code int) {
 	t.Helper()
 
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.admin+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	code, body = daemontest.Get(t, "http://"+n.admin+path)
 
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }() // it is read
-
-	page, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return string(page), response.StatusCode
+	return body, code
 }
 
 // from connects with an X.509-SVID, to a node of that trust domain.

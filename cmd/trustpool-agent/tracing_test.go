@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trustpool/trustpool/internal/daemontest"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 )
 
@@ -253,7 +254,7 @@ func TestWithoutACollectorQuotesAreGivenAndTheAgentEnds(t *testing.T) {
 	}
 	defer silent.Close()
 
-	for name, address := range map[string]string{"nobody listens": freeAddress(t), "it says nothing": silent.Addr().String()} {
+	for name, address := range map[string]string{"nobody listens": daemontest.FreeAddress(t), "it says nothing": silent.Addr().String()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/trustpool/trustpool/cmd/internal/spiffetest"
+	"github.com/trustpool/trustpool/internal/daemontest"
 )
 
 // monitored is a daemon's page of metrics, and what is said about it.
@@ -84,7 +84,7 @@ func (m monitored) compare(t *testing.T, page string) {
 func (x *site) withAdmin(t *testing.T) string {
 	t.Helper()
 
-	path, address := filepath.Join(x.dir, "server.yaml"), freeAddress(t)
+	path, address := filepath.Join(x.dir, "server.yaml"), daemontest.FreeAddress(t)
 	secret := filepath.Join(x.dir, "secret") // of a webhook that is never told: no node is in its pool
 	webhooks := fmt.Sprintf("webhooks: [{name: pager, url: 'https://pager.example', pools: [none], secret_file: %s}]\n", secret)
 	text := webhooks + strings.Replace(read(t, path), `admin: {address: ""}`, fmt.Sprintf("admin: {address: %q}", address), 1)
@@ -100,20 +100,8 @@ func (x *site) withAdmin(t *testing.T) string {
 func get(t *testing.T, url string) string {
 	t.Helper()
 
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }() // read to its end
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
+	_, body := daemontest.Get(t, url)
+	return body
 }
 
 // normal leaves the daemon's own metrics of a page, with values that do not depend on when, where and how fast it ran, and of how often it was asked one route.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trustpool/trustpool/internal/daemontest"
 	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/tpmsim/pki"
 )
@@ -18,35 +18,16 @@ import (
 // overseer stands in for systemd (sd_notify(3)).
 type overseer struct {
 	socket string
-	heard  chan string
+	heard  <-chan string
 	said   *transcript.Text // of the daemon
 }
 
-// newOverseer listens for what daemons tell, and takes each message as it comes: a daemon that is not listened to waits with its eleventh (net.unix.max_dgram_qlen), and would wait at its end, too.
+// newOverseer listens for what daemons tell.
 func newOverseer(t *testing.T, dir string, said *transcript.Text) *overseer {
 	t.Helper()
 
-	s := &overseer{socket: filepath.Join(dir, "notify.sock"), heard: make(chan string, 100_000), said: said}
-	listener, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		message := make([]byte, 4096)
-		for {
-			n, err := listener.Read(message)
-			if err != nil {
-				return
-			}
-			s.heard <- string(message[:n])
-		}
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-ended
-	})
+	s := &overseer{said: said}
+	s.socket, s.heard = daemontest.NotifySocket(t, dir)
 	return s
 }
 

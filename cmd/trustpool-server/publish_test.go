@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trustpool/trustpool/internal/daemontest"
 	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/publish"
@@ -30,7 +31,7 @@ func newPublisher(t *testing.T) *publisher {
 
 	gone := httptest.NewTLSServer(http.NotFoundHandler())
 	gone.Close()
-	p := &publisher{dir: t.TempDir(), admin: freeAddress(t), said: &transcript.Text{}}
+	p := &publisher{dir: t.TempDir(), admin: daemontest.FreeAddress(t), said: &transcript.Text{}}
 	ca, err := pki.New("test")
 	if err != nil {
 		t.Fatal(err)

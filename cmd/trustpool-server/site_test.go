@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trustpool/trustpool/internal/daemontest"
 	"github.com/trustpool/trustpool/internal/transcript"
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/tpmsim/pki"
@@ -45,7 +44,7 @@ type site struct {
 func newSite(t *testing.T, nodes int, interval time.Duration, database string) *site {
 	t.Helper()
 
-	x := &site{dir: t.TempDir(), address: freeAddress(t), said: &transcript.Text{}}
+	x := &site{dir: t.TempDir(), address: daemontest.FreeAddress(t), said: &transcript.Text{}}
 	x.config = filepath.Join(x.dir, "server.yaml")
 	if database == "" {
 		database = filepath.Join(x.dir, "trustpool.db")
@@ -121,7 +120,7 @@ func (x *site) dial(t *testing.T) {
 func (x *site) replica(t *testing.T) *site {
 	t.Helper()
 
-	other := &site{dir: x.dir, config: filepath.Join(x.dir, "replica.yaml"), ca: x.ca, address: freeAddress(t), nodes: x.nodes, token: x.token, said: &transcript.Text{}}
+	other := &site{dir: x.dir, config: filepath.Join(x.dir, "replica.yaml"), ca: x.ca, address: daemontest.FreeAddress(t), nodes: x.nodes, token: x.token, said: &transcript.Text{}}
 	config, err := os.ReadFile(x.config)
 	if err != nil {
 		t.Fatal(err)
@@ -237,18 +236,4 @@ func (x *site) roots() *x509.CertPool {
 		return x.pool
 	}
 	return x.ca.Pool()
-}
-
-// freeAddress returns one that stays free until a test listens there, also while its server is down: of all 16 million hosts of the loopback network, nobody else uses this one, and callers get their
-// ports on 127.0.0.1.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-
-	host := net.IPv4(127, byte(1+rand.N(250)), byte(rand.N(256)), byte(1+rand.N(250)))
-	listener, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }() // nobody called
-	return listener.Addr().String()
 }

@@ -8,9 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/trustpool/trustpool/internal/daemontest"
 	"github.com/trustpool/trustpool/internal/witness"
 	agentv1 "github.com/trustpool/trustpool/proto/trustpool/agent/v1"
 	"github.com/trustpool/trustpool/tpmsim/pki"
@@ -256,18 +255,7 @@ func (n *node) until(t testing.TB, what string, try func() error) {
 func (n *node) get(t testing.TB, path string) (code int, body string) {
 	t.Helper()
 
-	response, err := http.Get("http://" + n.admin + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return response.StatusCode, string(text)
+	return daemontest.Get(t, "http://"+n.admin+path)
 }
 
 // metric returns a value of the metrics page, by its name and labels.
