@@ -3,6 +3,7 @@ package verifier
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"testing"
 )
 
@@ -26,6 +27,39 @@ func TestBoundExtraDataIsThatOfTheContract(t *testing.T) {
 		b := Binding{Exporter: count(0x20, 32), Logs: logs}
 		if got := hex.EncodeToString(b.extraData(count(0, 32), append([]byte{0, 0x0B}, count(0x40, 32)...))); got != want {
 			t.Errorf("%d logs: got %s, want %s", len(logs), got, want)
+		}
+	}
+}
+
+func TestABindingIsOfLogsThatAnAgentMayName(t *testing.T) {
+	t.Parallel()
+	digest := make([]byte, sha256.Size)
+	many := func(n int) []BoundLog {
+		logs := make([]BoundLog, n)
+		for i := range logs {
+			logs[i] = BoundLog{Source: strings.Repeat("x", i), SHA256: digest}
+		}
+		return logs
+	}
+	for rule, tc := range map[string]struct {
+		exporter int
+		logs     []BoundLog
+		want     string // "" if it is good
+	}{
+		"no log":                 {32, nil, ""},
+		"a log without a digest": {32, []BoundLog{{Source: "txt"}}, ""},
+		"the longest name":       {32, []BoundLog{{Source: strings.Repeat("x", 64), SHA256: digest}}, ""},
+		"as many as may be":      {32, many(16), ""},
+		"one more":               {32, many(17), "17 logs, more than 16"},
+		"a name too long":        {32, []BoundLog{{Source: strings.Repeat("x", 65), SHA256: digest}}, "unfit name"},
+		"a digest too short":     {32, []BoundLog{{Source: "txt", SHA256: digest[1:]}}, "unfit name"},
+		"twice":                  {32, []BoundLog{{Source: "txt", SHA256: digest}, {Source: "txt", SHA256: digest}}, "unfit name"},
+		"no channel":             {0, nil, "0 bytes, not 32"},
+		"a channel too short":    {31, nil, "31 bytes, not 32"},
+	} {
+		b := Binding{Exporter: make([]byte, tc.exporter), Logs: tc.logs}
+		if err := b.check(nil); (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", rule, err, tc.want)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func chooseAK(aks []AttestationKey, asked []byte) (AttestationKey, error) {
 		if len(asked) == 0 && !candidate.Pending {
 			return candidate, nil
 		}
-		if key, err := parseAK(candidate.Public); err == nil && len(asked) > 0 && subtle.ConstantTimeCompare(key.name, asked) == 1 {
+		if key, err := parseAK(candidate.Public); err == nil && subtle.ConstantTimeCompare(key.name, asked) == 1 {
 			return candidate, nil
 		}
 	}

@@ -48,13 +48,16 @@ func ParseCRLs(raw []byte) ([]CRL, error) {
 
 // understood refuses critical extensions of the list and of its entries: RFC 5280, 5.2 and 5.3.
 func understood(list *x509.RevocationList) error {
-	critical := func(e pkix.Extension) bool { return e.Critical }
-	if i := slices.IndexFunc(list.Extensions, critical); i >= 0 {
-		return fmt.Errorf("has the critical extension %s, which is not understood", list.Extensions[i].Id)
+	for _, e := range list.Extensions {
+		if e.Critical {
+			return fmt.Errorf("has the critical extension %s, which is not understood", e.Id)
+		}
 	}
 	for _, entry := range list.RevokedCertificateEntries {
-		if i := slices.IndexFunc(entry.Extensions, critical); i >= 0 {
-			return fmt.Errorf("has an entry with the critical extension %s, which is not understood", entry.Extensions[i].Id)
+		for _, e := range entry.Extensions {
+			if e.Critical {
+				return fmt.Errorf("has an entry with the critical extension %s, which is not understood", e.Id)
+			}
 		}
 		if hasExtension(entry.Extensions, 2, 5, 29, 29) { // RFC 5280, 5.3.3
 			return errors.New("is an indirect CRL: it has an entry of another issuer")

@@ -146,6 +146,52 @@ func TestAnEKCertificateIsOfATrustedMakerAndInForce(t *testing.T) {
 	}
 }
 
+func TestAnRSAEKIsOfASizeAndExponentThatTPMsHave(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		rule     string
+		bits     int
+		exponent uint32
+		last     byte // of the modulus
+		want     bool
+	}{
+		{"2048 bits", 2048, 0, 1, true},
+		{"3072 bits", 3072, 0, 1, true},
+		{"4096 bits", 4096, 0, 1, true},
+		{"the exponent told", 2048, 65537, 1, true},
+		{"1024 bits", 1024, 0, 1, false},
+		{"2560 bits", 2560, 0, 1, false},
+		{"another exponent", 2048, 3, 1, false},
+		{"an even modulus", 2048, 0, 2, false},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			t.Parallel()
+			modulus := bytes.Repeat([]byte{0xC5}, tc.bits/8)
+			modulus[len(modulus)-1] = tc.last
+			public := func(modulus []byte) []byte {
+				area := tpm2.RSAEKTemplate
+				detail, err := area.Parameters.RSADetail()
+				if err != nil {
+					t.Fatal(err)
+				}
+				parms := *detail
+				parms.KeyBits, parms.Exponent = tpm2.TPMKeyBits(tc.bits), tc.exponent
+				area.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &parms)
+				area.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: modulus})
+				return tpm2.Marshal(area)
+			}
+			name := nameOf([]byte("an AK"))
+			if _, err := verifier.NewChallenge(public(modulus), name); (err == nil) != tc.want {
+				t.Errorf("a credential for it: %v", err)
+			}
+			modulus[0] = 0x45
+			if _, err := verifier.NewChallenge(public(modulus), name); err == nil {
+				t.Error("a credential for a modulus of a bit less")
+			}
+		})
+	}
+}
+
 func TestAPaddedOrCutCertificateGivesAStatement(t *testing.T) {
 	t.Parallel()
 
@@ -183,6 +229,9 @@ func TestWhatACertificateSaysOfTheTPMIsBoundedAndPrintable(t *testing.T) {
 	for said, want := range map[string][2]string{
 		"id:49465800":                {"id:49465800", "IFX"},
 		"id:494E5443":                {"id:494E5443", "INTC"},
+		"id:217E0000":                {"id:217E0000", "!~"},
+		"id:20410000":                {"id:20410000", "id:20410000"},
+		"id:417F0000":                {"id:417F0000", "id:417F0000"},
 		"id:00001014":                {"id:00001014", "id:00001014"},
 		"\x1b[31m" + "red":           {"?[31mred", "?[31mred"},
 		strings.Repeat("long ", 100): {strings.Repeat("long ", 100)[:64], strings.Repeat("long ", 100)[:64]},
@@ -280,6 +329,8 @@ func TestParseCRLsTakesWholeListsOnly(t *testing.T) {
 		"list of a part, by mistake":         {extended(asn1.ObjectIdentifier{2, 5, 29, 28}, false), 0},
 		"entry of another issuer":            {entry(asn1.ObjectIdentifier{2, 5, 29, 29}, true), 0},
 		"entry of another issuer by mistake": {entry(asn1.ObjectIdentifier{2, 5, 29, 29}, false), 0},
+		"critical extension":                 {extended(asn1.ObjectIdentifier{1, 2, 3}, true), 0},
+		"entry with a critical extension":    {entry(asn1.ObjectIdentifier{1, 2, 3}, true), 0},
 		"entry with a remark":                {entry(asn1.ObjectIdentifier{1, 2, 3}, false), 1},
 		"remark that is no matter":           {extended(asn1.ObjectIdentifier{1, 2, 3}, false), 1},
 		"far too long":                       {make([]byte, 16<<20+1), 0},

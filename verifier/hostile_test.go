@@ -102,6 +102,7 @@ func TestSelectionsThatNoTPMMakesAreRefused(t *testing.T) {
 		{"unknown bank", "bank 0x0099 is unknown", []tpm2.TPMSPCRSelection{{Hash: 0x99, PCRSelect: []byte{0, 0, 2}}}, []verifier.PCRBank{
 			{Alg: 0x99, Values: []verifier.PCRValue{{Index: 17}}},
 		}},
+		{"16 banks", "there are values of 0 banks, 16 are signed", slicesOf(one, 16), nil},
 		{"17 banks", "has 17 banks, more than 16", slicesOf(one, 17), nil},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
@@ -132,6 +133,11 @@ func TestStructuresAreBoundedBeforeTheyAreParsed(t *testing.T) {
 	r := verifier.Verify(verifier.Evidence{Quoted: huge, Signature: huge, AKPublic: huge}, rawPolicy(f.known, f.nonce))
 	for _, name := range []verifier.CheckName{verifier.CheckQuotedStructure, verifier.CheckSignatureStructure, verifier.CheckAKStructure} {
 		wantFailed(t, r, name, "has 4097 bytes, more than 4096")
+	}
+	largest := huge[:4096]
+	r = verifier.Verify(verifier.Evidence{Quoted: largest, Signature: largest, AKPublic: largest}, rawPolicy(f.known, f.nonce))
+	for _, name := range []verifier.CheckName{verifier.CheckQuotedStructure, verifier.CheckSignatureStructure, verifier.CheckAKStructure} {
+		wantFailed(t, r, name, "does not parse")
 	}
 }
 

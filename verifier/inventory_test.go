@@ -100,7 +100,8 @@ func TestParseRefuseList(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		name + "\nxy\n":            "line 2: is no Name",
-		"0b00":                     "line 1: is no Name",
+		"0b00":                     "line 1: is no Name: 000b",
+		"0b":                       "line 1: is no Name, write",
 		strings.Repeat("ab", 67):   "line 1: is no Name",
 		name + "ab":                "line 1: is no Name",
 		name[:66]:                  "line 1: is no Name",

@@ -193,6 +193,9 @@ func TestARotationAddsAKeyAndKeepsOne(t *testing.T) {
 	if err != nil || len(only.AKs) != 1 || !bytes.Equal(only.AKs[0].Name, next.Name.Buffer) {
 		t.Errorf("kept %+v, %v", only, err)
 	}
+	if first, err := both.Keep(record.AKs[0].Name); err != nil || len(first.AKs) != 1 || !bytes.Equal(first.AKs[0].Name, record.AKs[0].Name) {
+		t.Errorf("kept %+v, %v", first, err)
+	}
 	if _, err := record.Keep(next.Name.Buffer); err == nil {
 		t.Error("kept a key that is not there")
 	}

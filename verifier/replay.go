@@ -20,8 +20,8 @@ type parsedLog struct {
 // explained is a quoted PCR whose value the logs give.
 type explained struct {
 	quotedPCR
-	log    *parsedLog        // nil if no log has events of the PCR
-	events []*eventlog.Event // what was extended into it, in order
+	log    *parsedLog        // see sourceOf
+	events []*eventlog.Event // what was extended into it, in order; none for a start value
 	places []int             // see place; nil until that is asked for
 }
 
@@ -93,11 +93,7 @@ func (e *exam) explain(v quotedPCR, replays []eventlog.Replay) (explained, error
 		return explained{}, err
 	}
 
-	x := explained{quotedPCR: v}
-	if events > 0 {
-		x.log = &e.logs[source]
-		x.events = e.logs[source].eventsOf(v.pcr.index)
-	}
+	x := explained{quotedPCR: v, log: &e.logs[source], events: e.logs[source].eventsOf(v.pcr.index)}
 	if err := x.checkCapped(); err != nil {
 		return explained{}, err
 	}
@@ -128,7 +124,7 @@ func (e *exam) sourceOf(p pcr, replays []eventlog.Replay) (int, error) {
 		if !slices.Contains(e.logs[i].Algs, p.bank) {
 			continue
 		}
-		if r.Launched && launch < 0 {
+		if r.Launched {
 			launch = i
 		}
 		if r.PCRs[p.index].Events == 0 {

@@ -2,6 +2,8 @@ package verifier_test
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -23,6 +25,56 @@ func TestALogThatComesTwiceCountsOnce(t *testing.T) {
 	// With one event more, of a PCR that nobody judges, it is another log.
 	ev.Logs[1].Raw = logBytes(append(f.events, logEvent{pcr: 5, typ: eventlog.TypeSeparator, data: []byte{0}}))
 	wantOnly(t, verifier.Verify(ev, p), verifier.CheckReplay)
+}
+
+// TestEachLogSpeaksOfItsOwnPCRs: the firmware's log of what came before the launch, the launch's log of the rest, in either order.
+func TestEachLogSpeaksOfItsOwnPCRs(t *testing.T) {
+	t.Parallel()
+	f := newForgery(t)
+	f.more = []int{5}
+	launched, start := f.events, logEvent{pcr: 17, typ: eventlog.TypeHashStart, data: []byte("SINIT and EDX")}
+	before := []logEvent{{pcr: 5, typ: eventlog.TypeEFIAction, what: "ready to boot"}, {pcr: 6, typ: eventlog.TypeEFIAction, what: "not quoted"}}
+	f.events = append(before, launched...)
+	all := sha256PCRs(5, 17, 18, 19)
+	ev := f.evidence(t)
+	p := rawPolicy(learn(t, ev, all), f.nonce, all)
+	firmware, txt := verifier.Log{Source: "firmware", Raw: logBytes(before)}, verifier.Log{Source: "txt", Raw: logBytes(launched)}
+
+	for rule, logs := range map[string][]verifier.Log{"firmware first": {firmware, txt}, "launch first": {txt, firmware}} {
+		ev.Logs = logs
+		r := verifier.Verify(ev, p)
+		if r.Verdict != verifier.Trusted {
+			t.Errorf("%s: %s", rule, r.Explain())
+		}
+		var whole []string
+		for _, u := range r.Unverified {
+			if u.Field == verifier.FieldEvent {
+				whole = append(whole, fmt.Sprintf("%s PCR %d", u.Log, u.PCR))
+			}
+		}
+		if !slices.Equal(whole, []string{"firmware PCR 6"}) {
+			t.Errorf("%s: nothing vouches for %s", rule, whole)
+		}
+	}
+
+	ev.Logs = []verifier.Log{firmware}
+	wantRefused(t, verifier.Verify(ev, p), verifier.CheckReplay)
+	ev.Logs = []verifier.Log{txt}
+	wantRefused(t, verifier.Verify(ev, p), verifier.CheckReplay)
+	ev.Logs = []verifier.Log{txt, {Source: "another launch", Raw: logBytes(append([]logEvent{start}, before...))}}
+	wantRefused(t, verifier.Verify(ev, p), verifier.CheckReplay)
+}
+
+func TestSixteenLogsAreTaken(t *testing.T) {
+	t.Parallel()
+	f := newForgery(t)
+	ev, p := f.evidence(t), rawPolicy(f.known, f.nonce)
+	ev.Logs = slicesOf(ev.Logs[0], 16)
+	if r := verifier.Verify(ev, p); r.Verdict != verifier.Trusted {
+		t.Error(r.Explain())
+	}
+	ev.Logs = slicesOf(ev.Logs[0], 17)
+	wantOnly(t, verifier.Verify(ev, p), verifier.CheckLogs)
 }
 
 // TestACopyOfALogHasToBeBoundToo: that it is passed over afterwards does not let in what the quote does not bind.

@@ -1,6 +1,7 @@
 package verifier_test
 
 import (
+	"bytes"
 	"crypto"
 	"encoding/json"
 	"strings"
@@ -129,6 +130,26 @@ func TestWithoutTheCallersNonceNothingIsTrusted(t *testing.T) {
 		}
 		if r.Check(verifier.CheckFreshness).Outcome != verifier.NotAsked {
 			t.Errorf("%s: freshness is %s", name, r.Check(verifier.CheckFreshness).Outcome)
+		}
+	}
+}
+
+func TestANonceMayBeAsShortAsSixteenBytes(t *testing.T) {
+	t.Parallel()
+	for n, good := range map[int]bool{15: false, 16: true} {
+		f := newForgery(t)
+		f.nonce = bytes.Repeat([]byte{'n'}, n)
+		r := verifier.Verify(f.evidence(t), rawPolicy(f.known, f.nonce))
+		if !good {
+			wantOnly(t, r, verifier.CheckFreshness)
+		} else if r.Verdict != verifier.Trusted || r.Check(verifier.CheckSelection).Detail != "" {
+			t.Errorf("%d bytes: %s, %+v", n, r.Explain(), r.Check(verifier.CheckSelection))
+		}
+		e := verifier.Enroll(softwareIdentity(t, f.nonce), firstUse(f.nonce))
+		for _, name := range []verifier.CheckName{verifier.CheckEnrollPolicy, verifier.CheckAKCertifyNonce} {
+			if (e.Check(name).Outcome == verifier.Passed) != good {
+				t.Errorf("%d bytes: %s %s", n, name, e.Check(name).Outcome)
+			}
 		}
 	}
 }
