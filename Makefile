@@ -5,6 +5,7 @@ GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BUF           := github.com/bufbuild/buf/cmd/buf@v1.75.0
 APIDIFF       := golang.org/x/exp/cmd/apidiff@v0.0.0-20261014143641-f0251eb4aa3e
 GOTESTSUM     := gotest.tools/gotestsum@v1.13.0
+GREMLINS      := github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 NFPM          := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 export GOLANGCI_LINT GOVULNCHECK BUF GOTESTSUM NFPM APIDIFF
 
@@ -17,13 +18,15 @@ QUOTES   ?= 1000000
 CHAOS    ?= chaos,clock
 # Those of all pictures that the documentation shows.
 SCREENSHOTS := overview overview-dark node node-phone effect
+# Of make mutate: the package, without those in it that are judged by themselves.
+PKG      ?= verifier/eventlog
 # Of make bench: full, about a quarter of an hour; short, a minute, good for the hard gates only.
 BENCH    ?= full
 
 PART := .ci/part
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test endurance chaos soak check check-mod check-lint check-vulns check-licences check-proto check-api generate fuzz bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test fleet-test vm-test clean need-go
+.PHONY: help build demo test endurance chaos soak check check-mod check-lint check-vulns check-licences check-proto check-api generate fuzz mutate bench bench-server pictures screenshots man package release package-test interop-test openstack-test kubernetes-test fleet-test vm-test clean need-go
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +84,10 @@ generate: need-go ## Writes the generated code anew from proto/.
 
 fuzz: need-go ## Runs every fuzz function for DURATION (60s), or those that FUZZ=REGEX matches; .ci/fuzz tells more.
 	@$(PART) fuzz .ci/fuzz $(DURATION)
+
+mutate: need-go ## Changes one operator of PKG (verifier/eventlog) after the other, and looks whether a test notices; hours for PKG=verifier; docs/reliability.md.
+	@.ci/packages swtpm
+	go run $(GREMLINS) unleash --workers 1 --timeout-coefficient 100 -E '^(eventlog|client|knowngood|saved|internal|cmw)/' ./$(PKG)
 
 bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
 	@$(PART) bench .ci/bench $(BENCH)
