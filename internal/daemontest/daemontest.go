@@ -17,7 +17,7 @@ func FreeAddress(t testing.TB) string {
 	t.Helper()
 
 	for range 100 {
-		host := net.IPv4(127, byte(1+rand.N(250)), byte(rand.N(256)), byte(1+rand.N(250))) // #nosec G115 G404 -- they fit, and nothing is to be guessed here
+		host := net.IPv4(127, byte(1+rand.N(250)), byte(rand.N(256)), byte(1+rand.N(250)))                       // #nosec G115 G404 -- they fit, and nothing is to be guessed here
 		listener, err := net.Listen("tcp", net.JoinHostPort(host.String(), strconv.Itoa(10_000+rand.N(20_000)))) // #nosec G404 -- see above
 		if err != nil {
 			continue
