@@ -94,7 +94,12 @@ func wantTLS(t *testing.T, e *verifier.Enrollment, failed ...verifier.CheckName)
 // withTLSKey is an identity with a TLS key, made by a real TPM, and a policy that takes it.
 func withTLSKey(t *testing.T) (*machine, verifier.Identity, verifier.EnrollPolicy, *madeKey, *madeKey) {
 	t.Helper()
-	m, nonce := startMachine(t), newNonce(t)
+	return withTLSKeyFor(t, newNonce(t))
+}
+
+func withTLSKeyFor(t *testing.T, nonce []byte) (*machine, verifier.Identity, verifier.EnrollPolicy, *madeKey, *madeKey) {
+	t.Helper()
+	m := startMachine(t)
 	id, ak := m.identity(t, nonce)
 	key := m.make(t, tlsKind())
 	id.TLS = verifier.TLSKey{Public: key.OutPublic.Bytes(), Certifications: []verifier.KeyCertification{m.certifyKey(t, ak, key, tlsData(nonce))}}
@@ -138,6 +143,29 @@ func TestATLSKeyInTheTPMIsRemembered(t *testing.T) {
 	later := firstUse(policy.Nonce)
 	later.Record = &record
 	wantTLS(t, verifier.Enroll(verifier.Identity{EKs: id.EKs, AKs: id.AKs}, later), verifier.CheckTLSKeyStructure, verifier.CheckTLSKeyCertifyInfo)
+}
+
+func TestASecondEnrolmentRemembersTheTLSKeyInTheTPM(t *testing.T) {
+	t.Parallel()
+
+	m, id, policy, ak, _ := withTLSKey(t)
+	record := finish(t, m, verifier.Enroll(id, policy), ak)
+	for _, before := range []bool{true, false} {
+		record.TPMTLSKey = before
+		policy.Record = &record
+		if again := finish(t, m, verifier.Enroll(id, policy), ak); !again.TPMTLSKey {
+			t.Errorf("recorded before: %t; it is forgotten", before)
+		}
+	}
+}
+
+func TestTheShortestNonceCertifiesATLSKey(t *testing.T) {
+	t.Parallel()
+
+	_, id, policy, _, _ := withTLSKeyFor(t, newNonce(t)[:verifier.MinNonceSize])
+	e := verifier.Enroll(id, policy)
+	wantEnrollment(t, e)
+	wantTLS(t, e)
 }
 
 func TestANodeWithoutTLSKeyInItsTPM(t *testing.T) {
