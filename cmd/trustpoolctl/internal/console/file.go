@@ -65,7 +65,7 @@ func (f *File) Draft() (*Draft, error) {
 	if err != nil {
 		return nil, f.failed(err)
 	}
-	return &Draft{file: file, place: f}, nil
+	return &Draft{file: file, place: f, disk: disk{link: os.Link, rename: os.Rename, sync: syncDir}}, nil
 }
 
 // failed says what went wrong, without the names that only this package knows.
@@ -81,53 +81,4 @@ func (f *File) failed(err error) error {
 
 func (f *File) exists() error {
 	return WithHint(fmt.Errorf("%s exists", f.Path), "Name another file, or replace it with --force.")
-}
-
-// Draft becomes the file that a command writes. Whoever has made one discards it, also after it was placed.
-type Draft struct {
-	file  *os.File
-	place *File
-}
-
-// Place writes data, and gives the draft its name as a whole. What has come to be there meanwhile stays, unless --force was given.
-func (d *Draft) Place(data []byte) error {
-	_, err := d.file.Write(data)
-	if err = errors.Join(err, d.file.Sync()); err != nil {
-		return d.place.failed(err)
-	}
-	name := os.Link // fails if there is something at the path
-	if d.place.Force {
-		name = os.Rename
-	}
-	switch err := name(d.file.Name(), d.place.Path); {
-	case errors.Is(err, fs.ErrExist):
-		return d.place.exists()
-	case err != nil:
-		return d.place.failed(err)
-	}
-	return syncDir(filepath.Dir(d.place.Path))
-}
-
-// Discard leaves nothing but what was placed.
-func (d *Draft) Discard() error {
-	err := os.Remove(d.file.Name())
-	if errors.Is(err, fs.ErrNotExist) { // it was renamed
-		err = nil
-	}
-	if err = errors.Join(err, d.file.Close()); err != nil {
-		return d.place.failed(err)
-	}
-	return nil
-}
-
-// syncDir makes a new name in dir last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("syncing %s: %w", dir, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("syncing %s: %w", dir, err)
-	}
-	return nil
 }

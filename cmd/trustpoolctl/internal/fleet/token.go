@@ -67,23 +67,41 @@ func (a asker) addToken(ctx context.Context, server *api.Client, spec api.TokenS
 }
 
 // addTokenFile makes room for the token before the token, so that none is made which is then lost.
-func (a asker) addTokenFile(ctx context.Context, server *api.Client, spec api.TokenSpec, file console.File) (err error) {
+func (a asker) addTokenFile(ctx context.Context, server *api.Client, spec api.TokenSpec, file console.File) error {
 	draft, err := file.Draft()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, draft.Discard()) }()
 	token, err := server.AddToken(ctx, spec)
 	if err != nil {
-		return err
+		return errors.Join(err, draft.Discard())
 	}
-	if err := draft.Place([]byte(token.Token + "\n")); err != nil {
-		return console.WithHint(fmt.Errorf("writing the token: %w", err), "It is lost. Remove it, and make another: trustpoolctl token remove %s.", spec.Name)
+	if err := saveToken(draft, file.Path, token); err != nil {
+		return err
 	}
 	return a.done(struct {
 		api.TokenSpec
 		WrittenTo string `json:"written_to"`
 	}{token.TokenSpec, file.Path}, "Wrote the token of %s into %s.", console.Printable(spec.Name), console.Printable(file.Path))
+}
+
+// saveToken leaves nothing behind but the token. What can't be placed stays in the draft: the server tells a token once.
+func saveToken(draft *console.Draft, path string, token api.NewToken) error {
+	err := draft.Place([]byte(token.Token + "\n"))
+	if err == nil {
+		return draft.Discard()
+	}
+	switch at := draft.Holds(); at {
+	case "":
+		err = errors.Join(fmt.Errorf("writing the token: %w", err), draft.Discard())
+		return console.WithHint(err, "It is lost. Remove it, and make another: trustpoolctl token remove %s.", console.Printable(token.Name))
+	case path:
+		err = errors.Join(fmt.Errorf("writing the token: %w", err), draft.Discard())
+		return console.WithHint(err, "The token of %s counts. If %s is lost, remove it: trustpoolctl token remove %[1]s.", console.Printable(token.Name), console.Printable(at))
+	default:
+		err = errors.Join(fmt.Errorf("writing the token: %w; it is in %s", err, console.Printable(at)), draft.Keep())
+		return console.WithHint(err, "The token of %s counts, and %s is the only file that has it. Move that to where you want it.", console.Printable(token.Name), console.Printable(at))
+	}
 }
 
 // parseEnd reads when a token ends; the zero time: never.

@@ -1,0 +1,122 @@
+package console
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// noLinks is the answer of a file system without hard links, such as vfat.
+func noLinks(from, to string) error {
+	return &os.LinkError{Op: "link", Old: from, New: to, Err: syscall.EPERM}
+}
+
+func TestAFileSystemWithoutHardLinksHoldsADraft(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	file := File{Path: filepath.Join(dir, "token")}
+	draft := newDraft(t, &file)
+	draft.disk.link = noLinks
+	if err := draft.Place([]byte("ours")); err != nil {
+		t.Error(err)
+	}
+	if draft.Holds() != file.Path {
+		t.Errorf("it is in %q", draft.Holds())
+	}
+	discard(t, draft)
+	wantFile(t, file.Path, "ours")
+	wantAlone(t, dir)
+}
+
+func TestWhatCameThereMeanwhileStaysWithoutHardLinks(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	file := File{Path: filepath.Join(dir, "token")}
+	draft := newDraft(t, &file)
+	draft.disk.link = noLinks
+	if err := os.WriteFile(file.Path, []byte("another's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantExists(t, "place", draft.Place([]byte("ours")), file.Path)
+	wantFile(t, draft.Holds(), "ours")
+	discard(t, draft)
+	wantFile(t, file.Path, "another's")
+	wantAlone(t, dir)
+}
+
+func TestADraftThatCantBePlacedIsKept(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	file := File{Path: filepath.Join(dir, "token")}
+	draft := newDraft(t, &file)
+	draft.disk.link, draft.disk.rename = noLinks, noLinks
+	if err := draft.Place([]byte("ours")); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("got %v", err)
+	}
+	if err := draft.Keep(); err != nil {
+		t.Error(err)
+	}
+	wantFile(t, draft.Holds(), "ours")
+	if info, err := os.Stat(draft.Holds()); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v (%v), want that only the owner may read it", info.Mode(), err)
+	}
+	wantAlone(t, dir) // the name that was taken for it is free again
+}
+
+func TestAFileThatMayNotOutlastALossOfPowerIsThere(t *testing.T) {
+	t.Parallel()
+
+	for _, force := range []bool{false, true} {
+		dir := t.TempDir()
+		file := File{Path: filepath.Join(dir, "token"), Force: force}
+		draft := newDraft(t, &file)
+		draft.disk.sync = func(string) error { return syscall.EIO }
+		if err := draft.Place([]byte("ours")); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), file.Path+" is written, but") {
+			t.Errorf("got %v", err)
+		}
+		if draft.Holds() != file.Path {
+			t.Errorf("it is in %q", draft.Holds())
+		}
+		discard(t, draft)
+		wantFile(t, file.Path, "ours")
+		wantAlone(t, dir)
+	}
+}
+
+func TestADraftThatCouldNotBeWrittenHoldsNothing(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+	file := File{Path: filepath.Join(dir, "token")}
+	draft := newDraft(t, &file)
+	if err := draft.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := draft.Place([]byte("ours")); err == nil || draft.Holds() != "" {
+		t.Errorf("got %v, and it is in %q", err, draft.Holds())
+	}
+}
+
+func newDraft(t *testing.T, file *File) *Draft {
+	t.Helper()
+
+	draft, err := file.Draft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return draft
+}
+
+func discard(t *testing.T, draft *Draft) {
+	t.Helper()
+
+	if err := draft.Discard(); err != nil {
+		t.Error(err)
+	}
+}
