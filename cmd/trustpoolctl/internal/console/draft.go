@@ -10,10 +10,11 @@ import (
 
 // Draft becomes the file that a command writes. Whoever has made one discards or keeps it, also after it was placed.
 type Draft struct {
-	file  *os.File
-	place *File
-	disk  disk
-	holds string // see Holds
+	file   *os.File
+	target *File
+	place  place
+	disk   disk
+	holds  string // see Holds
 }
 
 // disk is what makes a draft the file at its path, and may not be able to.
@@ -25,31 +26,31 @@ type disk struct {
 // Place writes data, and gives the draft its name as a whole. What has come to be there meanwhile stays, unless --force was given. Where it fails, Holds says what became of data.
 func (d *Draft) Place(data []byte) error {
 	if _, err := d.file.Write(data); err != nil {
-		return d.place.failed(err)
+		return d.target.failed(err)
 	}
 	d.holds = d.file.Name()
 	if err := d.file.Sync(); err != nil {
-		return d.place.failed(err)
+		return d.target.failed(err)
 	}
 	name := d.disk.nameNew
-	if d.place.Force {
+	if d.target.Force {
 		name = d.disk.rename
 	}
-	switch err := name(d.file.Name(), d.place.Path); {
+	switch err := name(d.file.Name(), d.place.path); {
 	case errors.Is(err, fs.ErrExist):
-		return d.place.exists()
+		return d.target.exists()
 	case err != nil:
-		return d.place.failed(err)
+		return d.target.failed(err)
 	}
-	d.holds = d.place.Path
-	if err := d.disk.sync(filepath.Dir(d.place.Path)); err != nil {
-		return fmt.Errorf("%s is written, but may not outlast a loss of power: %w", d.place.Path, err)
+	d.holds = d.place.path
+	if err := d.disk.sync(filepath.Dir(d.place.path)); err != nil {
+		return fmt.Errorf("%s is written, but may not outlast a loss of power: %w", d.place.path, err)
 	}
 	return nil
 }
 
-// Holds is the path of what holds data since Place was called: that of the file, also if Place failed after it was there, or that of the draft. Empty: nothing holds all of it.
-func (d *Draft) Holds() string { return d.holds }
+// Holds is the path of what holds data since Place was called, and whether it is that of the file, as it may be also if Place failed, or that of the draft. Empty: nothing holds all of it.
+func (d *Draft) Holds() (path string, placed bool) { return d.holds, d.holds == d.place.path }
 
 // Discard leaves nothing but what was placed.
 func (d *Draft) Discard() error {
@@ -58,7 +59,7 @@ func (d *Draft) Discard() error {
 		err = nil
 	}
 	if err = errors.Join(err, d.file.Close()); err != nil {
-		return d.place.failed(err)
+		return d.target.failed(err)
 	}
 	return nil
 }
@@ -66,7 +67,7 @@ func (d *Draft) Discard() error {
 // Keep leaves the draft where Holds says that it is, for its owner alone.
 func (d *Draft) Keep() error {
 	if err := d.file.Close(); err != nil {
-		return d.place.failed(err)
+		return d.target.failed(err)
 	}
 	return nil
 }

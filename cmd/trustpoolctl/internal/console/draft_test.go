@@ -24,8 +24,8 @@ func TestAFileSystemWithoutHardLinksHoldsADraft(t *testing.T) {
 	if err := draft.Place([]byte("ours")); err != nil {
 		t.Error(err)
 	}
-	if draft.Holds() != file.Path {
-		t.Errorf("it is in %q", draft.Holds())
+	if at, placed := draft.Holds(); at != file.Path || !placed {
+		t.Errorf("it is in %q, placed=%t", at, placed)
 	}
 	discard(t, draft)
 	wantFile(t, file.Path, "ours")
@@ -43,7 +43,7 @@ func TestWhatCameThereMeanwhileStaysWithoutHardLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantExists(t, "place", draft.Place([]byte("ours")), file.Path)
-	wantFile(t, draft.Holds(), "ours")
+	wantKept(t, draft, "ours")
 	discard(t, draft)
 	wantFile(t, file.Path, "another's")
 	wantAlone(t, dir)
@@ -62,10 +62,7 @@ func TestADraftThatCantBePlacedIsKept(t *testing.T) {
 	if err := draft.Keep(); err != nil {
 		t.Error(err)
 	}
-	wantFile(t, draft.Holds(), "ours")
-	if info, err := os.Stat(draft.Holds()); err != nil || info.Mode() != 0o600 {
-		t.Errorf("%v (%v), want that only the owner may read it", info.Mode(), err)
-	}
+	wantKept(t, draft, "ours")
 	wantAlone(t, dir) // the name that was taken for it is free again
 }
 
@@ -80,8 +77,8 @@ func TestAFileThatMayNotOutlastALossOfPowerIsThere(t *testing.T) {
 		if err := draft.Place([]byte("ours")); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), file.Path+" is written, but") {
 			t.Errorf("got %v", err)
 		}
-		if draft.Holds() != file.Path {
-			t.Errorf("it is in %q", draft.Holds())
+		if at, placed := draft.Holds(); at != file.Path || !placed {
+			t.Errorf("it is in %q, placed=%t", at, placed)
 		}
 		discard(t, draft)
 		wantFile(t, file.Path, "ours")
@@ -98,8 +95,9 @@ func TestADraftThatCouldNotBeWrittenHoldsNothing(t *testing.T) {
 	if err := draft.file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := draft.Place([]byte("ours")); err == nil || draft.Holds() != "" {
-		t.Errorf("got %v, and it is in %q", err, draft.Holds())
+	err := draft.Place([]byte("ours"))
+	if at, placed := draft.Holds(); err == nil || at != "" || placed {
+		t.Errorf("got %v, and it is in %q, placed=%t", err, at, placed)
 	}
 }
 
@@ -111,6 +109,20 @@ func newDraft(t *testing.T, file *File) *Draft {
 		t.Fatal(err)
 	}
 	return draft
+}
+
+// wantKept looks whether the draft holds it, for its owner alone.
+func wantKept(t *testing.T, draft *Draft, want string) {
+	t.Helper()
+
+	at, placed := draft.Holds()
+	if placed {
+		t.Error("it is told that the file is there")
+	}
+	wantFile(t, at, want)
+	if info, err := os.Stat(at); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v (%v), want that only the owner may read it", info.Mode(), err)
+	}
 }
 
 func discard(t *testing.T, draft *Draft) {

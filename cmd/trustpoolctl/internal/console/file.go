@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// File is one that a command writes where its caller says. Whatever is there stays, unless the caller adds --force. The zero File has no path.
+// File is one that a command writes where its caller says. Whatever is there stays, unless the caller adds --force: then a file is replaced, or what a link to one is to, and nothing else. The zero File has no path.
 type File struct {
 	Path  string
 	Force bool
@@ -26,30 +26,65 @@ func (f *File) Register(cmd *cobra.Command, flag, usage string) {
 
 // Check fails early: nobody need be asked for what can't be written. It is wrong usage if there is no path. Write looks again.
 func (f *File) Check() error {
-	if f.Path == "" {
-		return Usagef("--%s is missing: name the file to write", f.flag)
-	}
-	info, err := os.Lstat(f.Path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return f.failed(err)
-	case info.Mode()&(fs.ModeType&^fs.ModeSymlink) != 0:
-		return WithHint(fmt.Errorf("%s exists, and is no file that could be replaced", f.Path), "Name another file.")
-	case f.Force:
-		return nil
-	}
-	return f.exists()
+	_, err := f.place()
+	return err
 }
 
-// Write puts data at the path as a whole or not at all, also across a loss of power. Everybody may read it.
+// place is where a file goes, and who may read what is there.
+type place struct {
+	path string
+	mode fs.FileMode // permissions that the file may have at most
+}
+
+func (f *File) place() (place, error) {
+	if f.Path == "" {
+		return place{}, Usagef("--%s is missing: name the file to write", f.flag)
+	}
+	path, there, err := f.follow()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return place{f.Path, fs.ModePerm}, nil
+	case err != nil:
+		return place{}, err
+	case !there.Mode().IsRegular():
+		return place{}, WithHint(fmt.Errorf("%s exists, and is no file that could be replaced", f.Path), "Name another file.")
+	case !f.Force:
+		return place{}, f.exists()
+	}
+	return place{path, there.Mode().Perm()}, nil
+}
+
+// follow returns what is at the path. If that is a link, it is what it is to that is replaced, and the link stays: path is of that.
+func (f *File) follow() (path string, there fs.FileInfo, err error) {
+	there, err = os.Lstat(f.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, err
+	}
+	if err != nil {
+		return "", nil, f.failed(err)
+	}
+	if there.Mode()&fs.ModeSymlink == 0 {
+		return f.Path, there, nil
+	}
+	if there, err = os.Stat(f.Path); err == nil && there.Mode().IsRegular() {
+		path, err = filepath.EvalSymlinks(f.Path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, WithHint(fmt.Errorf("%s is a link to what is not there", f.Path), "Name the file itself, or remove the link.")
+	}
+	if err != nil {
+		return "", nil, f.failed(err)
+	}
+	return path, there, nil
+}
+
+// Write puts data at the path as a whole or not at all, also across a loss of power. Everybody may read it, but for what is replaced: nobody may who could not read that.
 func (f *File) Write(data []byte) error {
 	draft, err := f.Draft()
 	if err != nil {
 		return err
 	}
-	err = draft.file.Chmod(0o644)
+	err = draft.file.Chmod(0o644 & draft.place.mode)
 	if err == nil {
 		err = draft.Place(data)
 	}
@@ -58,14 +93,21 @@ func (f *File) Write(data []byte) error {
 
 // Draft makes an empty file beside the path, which only its owner may read, for what must not be lost for want of a place. It fails as Check does.
 func (f *File) Draft() (*Draft, error) {
-	if err := f.Check(); err != nil {
+	at, err := f.place()
+	if err != nil {
 		return nil, err
 	}
-	file, err := os.CreateTemp(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+".*")
+	file, err := os.CreateTemp(filepath.Dir(at.path), "."+filepath.Base(at.path)+".*")
 	if err != nil {
 		return nil, f.failed(err)
 	}
-	return &Draft{file: file, place: f, disk: disk{link: os.Link, rename: os.Rename, sync: syncDir}}, nil
+	draft := &Draft{file: file, target: f, place: at, disk: disk{link: os.Link, rename: os.Rename, sync: syncDir}}
+	if at.mode&0o600 != 0o600 {
+		if err := file.Chmod(0o600 & at.mode); err != nil {
+			return nil, errors.Join(f.failed(err), draft.Discard())
+		}
+	}
+	return draft, nil
 }
 
 // failed says what went wrong, without the names that only this package knows.

@@ -76,7 +76,7 @@ func (a asker) addTokenFile(ctx context.Context, server *api.Client, spec api.To
 	if err != nil {
 		return errors.Join(err, draft.Discard())
 	}
-	if err := saveToken(draft, file.Path, token); err != nil {
+	if err := saveToken(draft, token); err != nil {
 		return err
 	}
 	return a.done(struct {
@@ -86,16 +86,16 @@ func (a asker) addTokenFile(ctx context.Context, server *api.Client, spec api.To
 }
 
 // saveToken leaves nothing behind but the token. What can't be placed stays in the draft: the server tells a token once.
-func saveToken(draft *console.Draft, path string, token api.NewToken) error {
+func saveToken(draft *console.Draft, token api.NewToken) error {
 	err := draft.Place([]byte(token.Token + "\n"))
 	if err == nil {
 		return draft.Discard()
 	}
-	switch at := draft.Holds(); at {
-	case "":
+	switch at, placed := draft.Holds(); {
+	case at == "":
 		err = errors.Join(fmt.Errorf("writing the token: %w", err), draft.Discard())
 		return console.WithHint(err, "It is lost. Remove it, and make another: trustpoolctl token remove %s.", console.Printable(token.Name))
-	case path:
+	case placed:
 		err = errors.Join(fmt.Errorf("writing the token: %w", err), draft.Discard())
 		return console.WithHint(err, "The token of %s counts. If %s is lost, remove it: trustpoolctl token remove %[1]s.", console.Printable(token.Name), console.Printable(at))
 	default:
