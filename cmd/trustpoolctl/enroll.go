@@ -88,10 +88,12 @@ func enroll(ctx context.Context, flags enrollFlags, out *console.Output) error {
 	if err != nil {
 		return err
 	}
-	if flags.out.Path != "" || !flags.csr {
-		if err := flags.out.Check(); err != nil {
-			return err
-		}
+	check := flags.out.Check
+	if flags.csr {
+		check = flags.out.CheckOptional
+	}
+	if err := check(); err != nil {
+		return err
 	}
 
 	var run enrolment

@@ -100,7 +100,8 @@ func checkExport(target console.File, out *console.Output) error {
 	case out.JSON:
 		return console.Usagef("--json and --out - would both write to standard output")
 	}
-	return nil
+	target.Path = "" // no file
+	return target.CheckOptional()
 }
 
 // exportTo writes data to a file and tells of it, or to standard output.

@@ -21,13 +21,24 @@ type File struct {
 func (f *File) Register(cmd *cobra.Command, flag, usage string) {
 	f.flag = flag
 	cmd.Flags().StringVar(&f.Path, flag, "", usage)
-	cmd.Flags().BoolVar(&f.Force, "force", false, "replace the file if there is one")
+	cmd.Flags().BoolVar(&f.Force, "force", false, "replace the file that --"+flag+" names, if there is one")
 }
 
 // Check fails early: nobody need be asked for what can't be written. It is wrong usage if there is no path. Write looks again.
 func (f *File) Check() error {
 	_, err := f.place()
 	return err
+}
+
+// CheckOptional is Check for a file that may be left out. Without one it is wrong usage to replace it.
+func (f *File) CheckOptional() error {
+	switch {
+	case f.Path != "":
+		return f.Check()
+	case f.Force:
+		return Usagef("--force replaces a file, and none is named: write --%s FILE, or leave it out", f.flag)
+	}
+	return nil
 }
 
 // place is where a file goes, and who may read what is there.

@@ -44,10 +44,8 @@ It takes the role operator.`,
 		if out == "" {
 			return console.Usagef("--out is missing: name a folder that does not exist yet")
 		}
-		if record.Path != "" {
-			if err := record.Check(); err != nil {
-				return err
-			}
+		if err := record.CheckOptional(); err != nil {
+			return err
 		}
 		node, err := server.Node(ctx, args[0])
 		if err != nil {

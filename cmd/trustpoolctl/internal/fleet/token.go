@@ -50,6 +50,9 @@ uses it.`,
 		if spec.Role == "" {
 			return console.Usagef("--role is missing: write reader, operator or admin")
 		}
+		if err := file.CheckOptional(); err != nil {
+			return err
+		}
 		if file.Path == "" {
 			return a.addToken(ctx, server, spec)
 		}

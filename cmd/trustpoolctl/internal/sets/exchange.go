@@ -133,10 +133,8 @@ It takes the role reader.`,
 	flags.StringVar(&format, "format", api.FormatTrustpool, "the `format`: "+formatWords)
 	file.Register(cmd, "out", "write it to this `file`")
 	return asks(out, cmd, cobra.ExactArgs(1), func(ctx context.Context, a asker, server *api.Client, args []string) error {
-		if file.Path != "" {
-			if err := file.Check(); err != nil {
-				return err
-			}
+		if err := file.CheckOptional(); err != nil {
+			return err
 		}
 		raw, err := server.ExportSet(ctx, args[0], format)
 		if err != nil {
