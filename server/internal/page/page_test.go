@@ -82,7 +82,7 @@ func TestTheOverviewSaysWhatFailsAndWhy(t *testing.T) {
 	s := newSite(t)
 	a := s.see(t, access.Reader, "/page/")
 	for _, want := range []string{
-		"2 of 3 nodes are not trusted", "1 untrusted, by what it answered; 1 unknown, since no verdict is in force", "bad.example booted something that is not known good", "PCR 17, event", "expected sha256",
+		"2 of 3 nodes are not trusted", "1 untrusted; 1 unknown, since no verdict is in force", "bad.example booted something that is not known good", "PCR 17, event", "expected sha256",
 		"silent.example has not given a quote", "The set draft waits for approval",
 	} {
 		if !strings.Contains(a.text(), want) {

@@ -199,8 +199,8 @@ func advice(reason trust.Reason, node, pool string) []step {
 	case trust.PCRMismatch:
 		return []step{
 			{"If nobody meant it to boot this, find out who changed the host, and keep guests away from it:", "trustpoolctl node hold " + node + ` --reason "being looked at"`},
-			{"If it is meant to run there, learn a draft from it:", "trustpoolctl knowngood capture " + node + " --prefix NAME"},
-			{"Compare the draft's digests with those of whoever made the software, since a node that was broken into gives its own. Then an administrator approves it:", "trustpoolctl knowngood approve NAME-hypervisor"},
+			{"If it is meant to run there, learn drafts from it:", "trustpoolctl knowngood capture " + node + " --prefix NAME"},
+			{"Compare the drafts' digests with those of whoever made the software, since a node that was broken into gives its own. Then an administrator approves each draft that differs from what is known good:", "trustpoolctl knowngood approve DRAFT"},
 		}
 	case trust.NoLaunch:
 		return []step{{"On " + node + ", look at the boot loader, and have the agent look at all it needs:", "trustpool-agent doctor"}}
