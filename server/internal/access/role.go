@@ -3,6 +3,8 @@ package access
 import (
 	"fmt"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Role is what a caller may do. Each includes those before it. The zero value may do nothing.
@@ -48,10 +50,18 @@ func ParseRole(text string) (Role, error) {
 	return Nobody, fmt.Errorf("%.32q is no role, write one of %s", text, strings.Join(names, ", "))
 }
 
-// UnmarshalText reads a role, as configurations have it.
+// UnmarshalText reads a role.
 func (r *Role) UnmarshalText(text []byte) (err error) {
 	*r, err = ParseRole(string(text))
 	return err
+}
+
+// UnmarshalYAML reads a role, as configurations have it. The error names the line.
+func (r *Role) UnmarshalYAML(node *yaml.Node) error {
+	if err := r.UnmarshalText([]byte(node.Value)); err != nil {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %v", node.Line, err)}}
+	}
+	return nil
 }
 
 // MarshalText gives the role's name.

@@ -283,13 +283,15 @@ func specOf(t *testing.T, raw []byte, into any, spec func() any) any {
 func ambiguous(raw []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	var within func() string
+	broken := false // which More does not tell
 	within = func() string {
 		token, err := decoder.Token()
 		if err != nil {
+			broken = true
 			return ""
 		}
 		var keys []string
-		for delim, opens := token.(json.Delim); opens && (delim == '{' || delim == '[') && decoder.More(); {
+		for delim, opens := token.(json.Delim); opens && (delim == '{' || delim == '[') && !broken && decoder.More(); {
 			if delim == '{' {
 				key, err := decoder.Token()
 				text, isText := key.(string)
