@@ -149,6 +149,11 @@ func (c *connection) files() (ca, cert, key string, err error) {
 	if c.serverName != "" && c.serverURI != "" {
 		return "", "", "", console.Usagef("give --server-uri or --server-name, not both")
 	}
+	if c.serverURI != "" {
+		if err := client.CheckServerURI(c.serverURI); err != nil {
+			return "", "", "", console.Usagef("--server-uri: %w", err)
+		}
+	}
 
 	ca, cert, key = c.ca, c.cert, c.key
 	if c.tlsDir != "" {

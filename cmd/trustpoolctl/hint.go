@@ -55,10 +55,14 @@ func connectionHint(code codes.Code, message string) string {
 		return "Something answers there, but not a trustpool-agent that knows this call. Check --address and the agent's version."
 	case code != codes.Unavailable:
 		return ""
+	case strings.Contains(message, "has expired or is not yet valid"):
+		return "The node's certificate, or that of a CA above it, has ended or has not begun; or a clock is wrong: compare the times here and on the node. What has ended has to be renewed."
 	case strings.Contains(message, "failed to verify certificate"):
 		return "The node's certificate is not what --ca and --server-name (by default the host in --address) ask for. --server-uri is for a node that has a SPIFFE ID in its place."
 	case strings.Contains(message, "checking the node's certificate"):
 		return "The node's certificate is not what --ca and --server-uri ask for: it has to be of one of these CAs, and for this URI alone."
+	case strings.Contains(message, "remote error: tls: internal error"):
+		return "The agent can't begin TLS, as when the Workload API gives it no certificate, or the one that it had has ended. Its log says why."
 	case strings.Contains(message, "remote error: tls:"):
 		return "The agent does not know this client certificate. Check --cert and --key, and tls.client_ca, tls.crl and clients in the agent's configuration."
 	case strings.Contains(message, "broken pipe"), strings.Contains(message, "connection reset"), strings.Contains(message, "EOF"):

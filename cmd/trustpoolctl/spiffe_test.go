@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
@@ -9,12 +10,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/trustpool/trustpool/cmd/internal/daemon"
 	"github.com/trustpool/trustpool/cmd/internal/spiffetest"
 	"github.com/trustpool/trustpool/cmd/trustpoolctl/internal/console"
 	"github.com/trustpool/trustpool/internal/spiffe"
 	"github.com/trustpool/trustpool/tpmsim"
+	"github.com/trustpool/trustpool/tpmsim/pki"
+	"github.com/trustpool/trustpool/verifier"
 )
 
 const (
@@ -22,7 +26,7 @@ const (
 	spiffeOperator = "spiffe://example.org/operator"
 )
 
-// newSPIFFENode starts a simulated machine whose agent has its certificate and authorities from a Workload API, and writes an operator's X.509-SVID as SPIRE's agent does.
+// newSPIFFENode starts a simulated machine whose agent has its certificate and authorities from a Workload API.
 func newSPIFFENode(t *testing.T) *node {
 	t.Helper()
 
@@ -35,6 +39,12 @@ func newSPIFFENode(t *testing.T) *node {
 	source.OnChange(sync.OnceFunc(func() { close(taken) }))
 	follow(t, source.Run)
 	<-taken
+	return newTLSNode(t, own, source.ServerTLS(false).Config())
+}
+
+// newTLSNode starts a simulated machine whose agent serves by config, and writes an operator's X.509-SVID as SPIRE's agent does.
+func newTLSNode(t *testing.T, own *spiffetest.Domain, config *tls.Config) *node {
+	t.Helper()
 
 	n := &node{dir: t.TempDir(), caller: "uri:" + spiffeOperator}
 	t.Cleanup(func() {
@@ -45,7 +55,7 @@ func newSPIFFENode(t *testing.T) *node {
 	if err := n.boot(tpmsim.Trusted); err != nil {
 		t.Fatal(err)
 	}
-	n.tls = source.ServerTLS(false).Config()
+	n.tls = config
 	if err := n.startAgent(); err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +67,35 @@ func newSPIFFENode(t *testing.T) *node {
 		}
 	}
 	return n
+}
+
+// issueAK has a CA certify the attestation key in a record.
+func issueAK(t *testing.T, record, certificate string) {
+	t.Helper()
+
+	raw, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enrolled, err := verifier.ParseNodeRecord(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := enrolled.AKs[0].PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := pki.New("AK CA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := ca.IssueFor(pki.Leaf{DNSNames: []string{"n1"}, Client: true}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(certificate, pair.CertPEM, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // follow has a service run as long as the test.
@@ -91,14 +130,18 @@ func TestANodeWithASPIFFEIDIsAsked(t *testing.T) {
 	t.Parallel()
 
 	n := newSPIFFENode(t)
-	record, knownGood := filepath.Join(n.dir, "n1.json"), filepath.Join(n.dir, "known-good.json")
+	record, knownGood, certificate := filepath.Join(n.dir, "n1.json"), filepath.Join(n.dir, "known-good.json"), filepath.Join(n.dir, "ak-cert.pem")
 	for _, args := range [][]string{
 		{"quote"},
 		{"enroll", "--name", "n1", "--first-use", "--out", record},
 		{"learn", "--out", knownGood},
 		{"verify", "--known-good", knownGood},
+		{"install-certificate", "--certificate", certificate},
 		{"rotate", "--node", record},
 	} {
+		if args[0] == "install-certificate" {
+			issueAK(t, record, certificate)
+		}
 		if code, stdout, stderr := n.ask(t, append(args, "--server-uri", spiffeNode)...); code != console.ExitOK {
 			t.Errorf("%s: exit code %d\n%s\n%s", args[0], code, stdout, stderr)
 		}
@@ -117,5 +160,47 @@ func TestANodeWithAnotherSPIFFEIDIsNotAsked(t *testing.T) {
 	code, _, stderr = n.ask(t, "quote")
 	if code != console.ExitFailed || !strings.Contains(stderr, "--server-uri") {
 		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestANodeWhoseCertificateHasEndedIsToldAsThat, and not as one of another name or CA, which nobody could mend by flags.
+func TestANodeWhoseCertificateHasEndedIsToldAsThat(t *testing.T) {
+	t.Parallel()
+
+	own := spiffetest.NewDomain(t, "example.org")
+	ended := own.Issue(t, spiffeNode, func(leaf *pki.Leaf) {
+		leaf.NotBefore, leaf.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	})
+	n := newTLSNode(t, own, &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ended.Certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: own.Pool(t),
+	})
+	for _, args := range [][]string{{"quote", "--server-uri", spiffeNode}, {"quote"}} {
+		code, _, stderr := n.ask(t, args...)
+		if code != console.ExitFailed || !strings.Contains(stderr, "has ended") || !strings.Contains(stderr, "clock") || strings.Contains(stderr, "--ca") {
+			t.Errorf("%v: exit code %d\n%s", args, code, stderr)
+		}
+	}
+}
+
+// TestANodeWithoutACertificateIsToldAsThat is about an agent whose Workload API gives it none: its refusal says nothing of the caller's.
+func TestANodeWithoutACertificateIsToldAsThat(t *testing.T) {
+	t.Parallel()
+
+	own := spiffetest.NewDomain(t, "example.org")
+	waiting := daemon.NewSPIFFE(spiffe.Config{Socket: "unix:///nowhere", TrustDomains: []string{own.Name}}, slog.New(slog.DiscardHandler))
+	n := newTLSNode(t, own, waiting.ServerTLS(false).Config())
+	code, _, stderr := n.ask(t, "quote", "--server-uri", spiffeNode)
+	if code != console.ExitFailed || !strings.Contains(stderr, "The agent can't begin TLS") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+func TestAServerURIThatIsNoneNamesItsFlag(t *testing.T) {
+	t.Parallel()
+
+	var stdout, stderr strings.Builder
+	args := []string{"quote", "--address", "127.0.0.1:1", "--tls-dir", t.TempDir(), "--server-uri", "n1"}
+	if code := run(t.Context(), args, &stdout, &stderr); code != console.ExitUsage || !strings.Contains(stderr.String(), `--server-uri: "n1" is no absolute URI`) {
+		t.Errorf("exit code %d\n%s", code, &stderr)
 	}
 }

@@ -129,7 +129,7 @@ func transportCredentials(opts Options) (credentials.TransportCredentials, error
 	config := opts.TLS.Clone()
 	config.MinVersion = tls.VersionTLS13
 	if opts.ServerURI != "" {
-		if err := checkServerURI(opts.ServerURI); err != nil {
+		if err := CheckServerURI(opts.ServerURI); err != nil {
 			return nil, err
 		}
 		knownByURI(config, opts.ServerURI)

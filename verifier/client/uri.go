@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// checkServerURI wants a URI that can be in a certificate (RFC 5280, 4.2.1.6), as it stands there.
-func checkServerURI(text string) error {
+// CheckServerURI wants a text that Options.ServerURI may have: an absolute URI with an authority (RFC 5280, 4.2.1.6), as it stands in a certificate.
+func CheckServerURI(text string) error {
 	if uri, err := url.Parse(text); err != nil || uri.Scheme == "" || uri.Host == "" || uri.String() != text {
 		return fmt.Errorf("%.128q is no absolute URI, write e.g. spiffe://example.org/node/node1", text)
 	}
