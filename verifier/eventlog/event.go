@@ -185,7 +185,7 @@ func (e *Event) noPCR() bool {
 }
 
 // digestList checks the TPML_DIGEST_VALUES (TPM2 Part 2, 10.9.6, here little-endian) of a crypto-agile record and returns the
-// offset behind it, which lies behind the end of rest if its last digest breaks off.
+// offset behind it.
 func (f *file) digestList(rest []byte) (int, error) {
 	count := le32(rest[8:])
 	if count < 1 || count > uint32(f.n) { //nolint:gosec // n is at most MaxAlgs
@@ -208,7 +208,9 @@ func (f *file) digestList(rest []byte) (int, error) {
 			return 0, fmt.Errorf("two digests of %s", a)
 		}
 		seen |= 1 << i
-		end += 2 + f.algs[i].size
+		if end += 2 + f.algs[i].size; end > len(rest) {
+			return 0, errBreaksOff()
+		}
 	}
 
 	return end, nil

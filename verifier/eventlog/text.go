@@ -42,7 +42,7 @@ func text(data []byte) (string, bool) {
 func mostlyASCII(s string) bool {
 	ascii := 0
 	for _, r := range s {
-		if utf8.RuneLen(r) == 1 {
+		if r < utf8.RuneSelf {
 			ascii++
 		}
 	}
