@@ -249,7 +249,7 @@ func FuzzDescribe(f *testing.F) {
 	}
 	f.Add(uint32(eventlog.TypeEFIVariableBoot), variable(guid16(), "Boot0001", slices.Concat(u32(1), u16(4), utf16le("x\x00"), node(0x7F, 0xFF))), true)
 	for _, folder := range []string{"txt", "srtm"} {
-		for _, raw := range realFiles(folder) {
+		for _, raw := range realSeeds(f, folder) {
 			n, err := eventlog.Trim(raw)
 			if err != nil {
 				continue

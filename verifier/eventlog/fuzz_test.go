@@ -20,7 +20,7 @@ func seed(f *testing.F, own [][]byte, folders ...string) {
 		f.Add(raw)
 	}
 	for _, folder := range folders {
-		for _, raw := range realFiles(folder) {
+		for _, raw := range realSeeds(f, folder) {
 			f.Add(raw)
 		}
 	}

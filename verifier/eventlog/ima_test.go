@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -191,19 +189,9 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// realFiles lists all captures of a folder, for the fuzz seeds.
-func realFiles(folder string) [][]byte {
-	dir := os.Getenv("TRUSTPOOL_REAL_LOGS")
-	if dir == "" {
-		return nil
-	}
-	names, _ := filepath.Glob(filepath.Join(dir, folder, "*"))
-	var all [][]byte
-	for _, name := range names {
-		if raw, err := os.ReadFile(name); err == nil && len(raw) < 100<<10 {
-			all = append(all, raw)
-		}
-	}
+// realSeeds are the captures of a folder that are not too long to be changed often.
+func realSeeds(f *testing.F, folder string) [][]byte {
+	f.Helper()
 
-	return all
+	return slices.DeleteFunc(reallogs.Files(f, folder), func(raw []byte) bool { return len(raw) >= 100<<10 })
 }
