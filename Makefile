@@ -83,6 +83,7 @@ generate: need-go ## Writes the generated code anew from proto/.
 	go run $(BUF) generate
 
 fuzz: need-go ## Runs every fuzz function for DURATION (60s), or those that FUZZ=REGEX matches; .ci/fuzz tells more.
+	@.ci/packages swtpm
 	@$(PART) fuzz .ci/fuzz $(DURATION)
 
 mutate: need-go ## Changes one operator of PKG (verifier/eventlog) after the other, and looks whether a test notices; hours for PKG=verifier; docs/reliability.md.
