@@ -242,6 +242,7 @@ func TestCBORIsReadInOneWayOnly(t *testing.T) {
 	}
 }
 
+// FuzzDecode: a message that is read is, written anew in each form, the same evidence.
 func FuzzDecode(f *testing.F) {
 	for _, format := range formats {
 		for _, l := range logs {

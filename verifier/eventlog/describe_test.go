@@ -241,6 +241,7 @@ func TestLabelsNameTbootsMeasurementsByPosition(t *testing.T) {
 	}
 }
 
+// FuzzDescribe: whatever an event holds, what is said of it is short and safe to print.
 func FuzzDescribe(f *testing.F) {
 	for _, raw := range logSeeds() {
 		for i, e := range parse(f, raw).Events {

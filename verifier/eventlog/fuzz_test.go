@@ -36,6 +36,7 @@ func logSeeds() [][]byte {
 	return all
 }
 
+// FuzzParse: a log that is read is written as the same bytes, and each PCR of its replay has a value or a reason why it has none.
 func FuzzParse(f *testing.F) {
 	seed(f, logSeeds(), "txt", "srtm")
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -61,6 +62,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzTrim: the end of a log is where a log that parses ends, and nothing but padding is behind it.
 func FuzzTrim(f *testing.F) {
 	var padded [][]byte
 	for _, raw := range logSeeds() {
@@ -89,6 +91,7 @@ func FuzzTrim(f *testing.F) {
 	})
 }
 
+// FuzzParseIMA: a list that is read is written as the same bytes.
 func FuzzParseIMA(f *testing.F) {
 	seed(f, [][]byte{imaSample(), violation()}, "ima")
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -112,6 +112,7 @@ func TestABrokenImageIsAnError(t *testing.T) {
 	}
 }
 
+// FuzzImage: no kernel image stops the precomputation.
 func FuzzImage(f *testing.F) {
 	f.Add(peImage([]peSection{{".linux", "kernel"}, {".initrd", "initrd"}}, "x", "y"))
 	f.Add([]byte("MZ"))

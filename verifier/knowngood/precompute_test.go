@@ -184,6 +184,7 @@ func TestTbootItselfIsTheHashOfItsPagesWithItsCommandLine(t *testing.T) {
 	}
 }
 
+// FuzzMLE: no MLE, packed or not, stops the precomputation.
 func FuzzMLE(f *testing.F) {
 	f.Add(mleFile(), "logging=serial")
 	f.Add([]byte{0x1f, 0x8b, 8}, "")

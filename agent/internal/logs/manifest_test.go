@@ -126,6 +126,7 @@ func edit(t *testing.T, change func(*logs.Manifest)) func(string) string {
 	}
 }
 
+// FuzzManifest: a manifest that is taken is, byte for byte, as it would be written.
 func FuzzManifest(f *testing.F) {
 	good := manifestText(f)
 	f.Add([]byte(good))

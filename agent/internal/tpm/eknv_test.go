@@ -217,6 +217,7 @@ func TestTheChainIsBounded(t *testing.T) {
 	}
 }
 
+// FuzzStoredCertificates: what is found in NV is what was stored there, and no more.
 func FuzzStoredCertificates(f *testing.F) {
 	der := certify(f, nil)
 	f.Add(der)

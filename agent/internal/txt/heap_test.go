@@ -316,6 +316,7 @@ func TestAHostileHeapCostsNothing(t *testing.T) { //nolint:paralleltest // see a
 	}
 }
 
+// FuzzHeap: no area that a heap names leads out of it.
 func FuzzHeap(f *testing.F) {
 	for _, elements := range [][]byte{
 		join(agile(), end()),

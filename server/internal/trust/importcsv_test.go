@@ -64,6 +64,7 @@ func TestAListOfNodesIsReadStrictly(t *testing.T) {
 	}
 }
 
+// FuzzParseNodesCSV: each node of a list that is taken is one that could be added by itself.
 func FuzzParseNodesCSV(f *testing.F) {
 	f.Add([]byte("name,address,pool,binding,aliases,labels,ek_name,ek_serial,ek_issuer\na,a:1,p,chain,b c,k=v,,,\n"))
 	f.Add([]byte("name,address,pool,ek_serial,ek_issuer\na,a:1,p,30:82,CN=a\n"))

@@ -147,6 +147,7 @@ func TestALogThatIsTooLargeIsRefused(t *testing.T) {
 	}
 }
 
+// FuzzDecode: what is read is a log, and is, written anew in each form, the same one.
 func FuzzDecode(f *testing.F) {
 	for _, raw := range samples() {
 		for _, format := range formats {

@@ -115,6 +115,7 @@ func TestProblemsAreBounded(t *testing.T) {
 	}
 }
 
+// FuzzDecode: no text stops the reading of any type.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"s":"x","n":7,"l":["a","b"],"o":[{"k":"v","k":"w"}],"t":{"A":"c"}}`))
 	f.Add([]byte(`{"l":[[[[[[[[[1]]]]]]]]]}`))
