@@ -87,16 +87,54 @@ func decode(content []byte, config Config) error {
 // plainWords turns the YAML library's talk of Go types into an operator's words, each problem on a line of its own.
 func plainWords(problems []string) string {
 	unknown := regexp.MustCompile(`field (\S+) not found in type \S+`)
-	duration := regexp.MustCompile("cannot unmarshal \\S+ (`.*`) into time\\.Duration")
+	unfit := regexp.MustCompile("cannot unmarshal !!(\\S+)(?: (`.*`))? into (.+)$")
 
 	lines := make([]string, len(problems))
 	for i, problem := range problems {
 		line := strings.Join(strings.Fields(problem), " ") // a value that is quoted in it may have several
 		line = unknown.ReplaceAllString(line, `unknown key "$1"`)
-		lines[i] = duration.ReplaceAllString(line, "$1 is no time; write one with its unit, e.g. 30s")
+		if at := unfit.FindStringSubmatchIndex(line); at != nil {
+			part := unfit.FindStringSubmatch(line)
+			line = line[:at[0]] + unfitWords(part[1], part[2], part[3])
+		}
+		lines[i] = line
 	}
 
 	return strings.Join(lines, "\n")
+}
+
+// unfitWords says that a value, quoted unless it is a list or has keys, does not fit a Go type.
+func unfitWords(tag, value, goType string) string {
+	switch tag {
+	case "seq":
+		value = "a list"
+	case "map":
+		value = "keys with values"
+	}
+
+	switch {
+	case strings.HasPrefix(goType, "[]"):
+		return "a list belongs here, not " + value
+	case !isScalar(goType):
+		return "keys with values belong here, not " + value
+	case tag == "seq", tag == "map":
+		return "a text or a number belongs here, not " + value
+	case goType == "time.Duration":
+		return value + " is no time; write one with its unit, e.g. 30s"
+	case goType == "bool":
+		return value + " is neither true nor false"
+	case goType == "string":
+		return value + " is no text"
+	case strings.HasPrefix(goType, "float"):
+		return value + " is no number"
+	default:
+		return value + " is no whole number that can be here"
+	}
+}
+
+// isScalar tells whether a Go type is one of those that a single YAML value goes into.
+func isScalar(goType string) bool {
+	return regexp.MustCompile(`^(string|bool|u?int\d*|float\d+|time\.Duration)$`).MatchString(goType)
 }
 
 func indent(err error) string {

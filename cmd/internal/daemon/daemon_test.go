@@ -47,6 +47,14 @@ func TestExitCodes(t *testing.T) {
 type config struct {
 	Name string        `yaml:"name"`
 	Wait time.Duration `yaml:"wait"`
+
+	On    bool     `yaml:"on"`
+	Count int      `yaml:"count"`
+	Rate  float64  `yaml:"rate"`
+	Names []string `yaml:"names"`
+	Rules []struct {
+		User string `yaml:"user"`
+	} `yaml:"rules"`
 }
 
 func (c *config) Validate() error {
@@ -68,6 +76,14 @@ func TestConfigFilesAreReadStrictly(t *testing.T) {
 		"two documents":               {"name: a\n---\nname: b", "more than one YAML document"},
 		"a time without its unit":     {"name: a\nwait: 30", "line 2: `30` is no time; write one with its unit, e.g. 30s"},
 		"a value of several lines":    {"name: a\nwait: \"3\\n4\"", "line 2: `3 4` is no time"},
+		"neither true nor false":      {"name: a\non: maybe", "line 2: `maybe` is neither true nor false"},
+		"no whole number":             {"name: a\ncount: many", "line 2: `many` is no whole number that can be here"},
+		"no number":                   {"name: a\nrate: fast", "line 2: `fast` is no number"},
+		"a list for a text":           {"name: [a]", "line 1: a text or a number belongs here, not a list"},
+		"a text for a list":           {"name: a\nnames: b", "line 2: a list belongs here, not `b`"},
+		"keys for a list":             {"name: a\nnames: {b: c}", "line 2: a list belongs here, not keys with values"},
+		"a text for keys":             {"name: a\nrules: [b]", "line 2: keys with values belong here, not `b`"},
+		"a list for all of it":        {"[a]", "line 1: keys with values belong here, not a list"},
 		"not YAML":                    {"\tname", "cannot start any token"},
 		"too large":                   {strings.Repeat("#", 1<<20+1), "more than 1048576 bytes"},
 	} {
