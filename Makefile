@@ -93,7 +93,7 @@ mutate: need-go ## Changes one operator of PKG (verifier/eventlog) after the oth
 bench: build ## Measures quotes, crowds, memory and the rest, and other libraries beside it; BENCH=short: only some, in a minute.
 	@$(PART) bench .ci/bench $(BENCH)
 
-bench-server: need-go ## Measures the attestation server with 200 simulated nodes, 10,000 in software, and 100,000 in its database, and writes docs/performance.md; six minutes.
+bench-server: need-go ## Measures the attestation server with 200 simulated nodes, 10,000 in software, and 100,000 in its database, and writes docs/performance.md; nine minutes.
 	@$(PART) bench-server .ci/bench-server
 
 pictures: need-go ## Writes the figures of build/bench.json into docs/performance.md, and draws its pictures.
