@@ -103,7 +103,7 @@ func plainWords(problems []string) string {
 	return strings.Join(lines, "\n")
 }
 
-// unfitWords says that a value, quoted unless it is a list or has keys, does not fit a Go type.
+// unfitWords says that a value, quoted unless it is a list or has keys, does not fit a Go type. Of a type with a name nobody knows what it is, but that a single value fits all but those with keys.
 func unfitWords(tag, value, goType string) string {
 	switch tag {
 	case "seq":
@@ -115,26 +115,21 @@ func unfitWords(tag, value, goType string) string {
 	switch {
 	case strings.HasPrefix(goType, "[]"):
 		return "a list belongs here, not " + value
-	case !isScalar(goType):
-		return "keys with values belong here, not " + value
-	case tag == "seq", tag == "map":
+	case tag == "seq":
+		return "no list belongs here"
+	case tag == "map":
 		return "a text or a number belongs here, not " + value
 	case goType == "time.Duration":
 		return value + " is no time; write one with its unit, e.g. 30s"
 	case goType == "bool":
 		return value + " is neither true nor false"
-	case goType == "string":
-		return value + " is no text"
 	case strings.HasPrefix(goType, "float"):
 		return value + " is no number"
-	default:
+	case strings.HasPrefix(strings.TrimPrefix(goType, "u"), "int"):
 		return value + " is no whole number that can be here"
+	default:
+		return "keys with values belong here, not " + value
 	}
-}
-
-// isScalar tells whether a Go type is one of those that a single YAML value goes into.
-func isScalar(goType string) bool {
-	return regexp.MustCompile(`^(string|bool|u?int\d*|float\d+|time\.Duration)$`).MatchString(goType)
 }
 
 func indent(err error) string {

@@ -43,6 +43,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+type kind string
+
 // config is a small one with a rule.
 type config struct {
 	Name string        `yaml:"name"`
@@ -51,6 +53,7 @@ type config struct {
 	On    bool     `yaml:"on"`
 	Count int      `yaml:"count"`
 	Rate  float64  `yaml:"rate"`
+	Kind  kind     `yaml:"kind"`
 	Names []string `yaml:"names"`
 	Rules []struct {
 		User string `yaml:"user"`
@@ -79,11 +82,13 @@ func TestConfigFilesAreReadStrictly(t *testing.T) {
 		"neither true nor false":      {"name: a\non: maybe", "line 2: `maybe` is neither true nor false"},
 		"no whole number":             {"name: a\ncount: many", "line 2: `many` is no whole number that can be here"},
 		"no number":                   {"name: a\nrate: fast", "line 2: `fast` is no number"},
-		"a list for a text":           {"name: [a]", "line 1: a text or a number belongs here, not a list"},
+		"a list for a text":           {"name: [a]", "line 1: no list belongs here"},
+		"a list for a kind":           {"name: a\nkind: [b]", "line 2: no list belongs here"},
+		"keys for a kind":             {"name: a\nkind: {b: c}", "line 2: a text or a number belongs here, not keys with values"},
 		"a text for a list":           {"name: a\nnames: b", "line 2: a list belongs here, not `b`"},
 		"keys for a list":             {"name: a\nnames: {b: c}", "line 2: a list belongs here, not keys with values"},
 		"a text for keys":             {"name: a\nrules: [b]", "line 2: keys with values belong here, not `b`"},
-		"a list for all of it":        {"[a]", "line 1: keys with values belong here, not a list"},
+		"a list for all of it":        {"[a]", "line 1: no list belongs here"},
 		"not YAML":                    {"\tname", "cannot start any token"},
 		"too large":                   {strings.Repeat("#", 1<<20+1), "more than 1048576 bytes"},
 	} {
