@@ -17,9 +17,7 @@ func noLinks(from, to string) error {
 func TestAFileSystemWithoutHardLinksHoldsADraft(t *testing.T) {
 	t.Parallel()
 
-	dir := t.TempDir()
-	file := File{Path: filepath.Join(dir, "token")}
-	draft := newDraft(t, &file)
+	dir, file, draft := newDraft(t, false)
 	draft.disk.link = noLinks
 	if err := draft.Place([]byte("ours")); err != nil {
 		t.Error(err)
@@ -35,9 +33,7 @@ func TestAFileSystemWithoutHardLinksHoldsADraft(t *testing.T) {
 func TestWhatCameThereMeanwhileStaysWithoutHardLinks(t *testing.T) {
 	t.Parallel()
 
-	dir := t.TempDir()
-	file := File{Path: filepath.Join(dir, "token")}
-	draft := newDraft(t, &file)
+	dir, file, draft := newDraft(t, false)
 	draft.disk.link = noLinks
 	if err := os.WriteFile(file.Path, []byte("another's"), 0o600); err != nil {
 		t.Fatal(err)
@@ -52,9 +48,7 @@ func TestWhatCameThereMeanwhileStaysWithoutHardLinks(t *testing.T) {
 func TestADraftThatCantBePlacedIsKept(t *testing.T) {
 	t.Parallel()
 
-	dir := t.TempDir()
-	file := File{Path: filepath.Join(dir, "token")}
-	draft := newDraft(t, &file)
+	dir, _, draft := newDraft(t, false)
 	draft.disk.link, draft.disk.rename = noLinks, noLinks
 	if err := draft.Place([]byte("ours")); !errors.Is(err, syscall.EPERM) {
 		t.Errorf("got %v", err)
@@ -70,9 +64,7 @@ func TestAFileThatMayNotOutlastALossOfPowerIsThere(t *testing.T) {
 	t.Parallel()
 
 	for _, force := range []bool{false, true} {
-		dir := t.TempDir()
-		file := File{Path: filepath.Join(dir, "token"), Force: force}
-		draft := newDraft(t, &file)
+		dir, file, draft := newDraft(t, force)
 		draft.disk.sync = func(string) error { return syscall.EIO }
 		if err := draft.Place([]byte("ours")); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), file.Path+" is written, but") {
 			t.Errorf("got %v", err)
@@ -89,9 +81,7 @@ func TestAFileThatMayNotOutlastALossOfPowerIsThere(t *testing.T) {
 func TestADraftThatCouldNotBeWrittenHoldsNothing(t *testing.T) {
 	t.Parallel()
 
-	dir := t.TempDir()
-	file := File{Path: filepath.Join(dir, "token")}
-	draft := newDraft(t, &file)
+	_, _, draft := newDraft(t, false)
 	if err := draft.file.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,14 +91,17 @@ func TestADraftThatCouldNotBeWrittenHoldsNothing(t *testing.T) {
 	}
 }
 
-func newDraft(t *testing.T, file *File) *Draft {
+// newDraft makes a draft of a file in a folder of its own.
+func newDraft(t *testing.T, force bool) (dir string, file *File, draft *Draft) {
 	t.Helper()
 
+	dir = t.TempDir()
+	file = &File{Path: filepath.Join(dir, "token"), Force: force}
 	draft, err := file.Draft()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return draft
+	return dir, file, draft
 }
 
 // wantKept looks whether the draft holds it, for its owner alone.
