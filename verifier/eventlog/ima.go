@@ -129,7 +129,7 @@ func (e *IMAEvent) parseFields(template string) error {
 	}
 	e.FileAlg, e.FileDigest = alg, sum
 	end := bytes.IndexByte(path, 0)
-	if end != len(path)-1 {
+	if end < 0 || end != len(path)-1 {
 		return errors.New("path does not end in its only NUL")
 	}
 	e.Path = path[:end]
