@@ -128,11 +128,12 @@ func signatureLists(value []byte) []Detail {
 // certX509 is EFI_CERT_X509_GUID.
 const certX509 = "a5c059a1-94e4-4aa7-87b5-ab155c2bf072"
 
+// maxCertificate bounds a certificate of which the subject is shown, in bytes. Those of firmware have two thousand.
+const maxCertificate = 16 << 10
+
 // decodeAuthority decodes EFI_SIGNATURE_DATA: an owner's GUID, then a certificate.
 func decodeAuthority(data []byte) []Detail {
-	if cert, err := x509.ParseCertificate(data[min(16, len(data)):]); err == nil {
-		subject := cert.Subject.String()
-
+	if subject, ok := subjectOf(data[min(16, len(data)):]); ok {
 		return []Detail{{"certificate", quote(subject[:min(len(subject), maxText)], len(subject))}}
 	}
 	if len(data) == 0 {
@@ -140,4 +141,17 @@ func decodeAuthority(data []byte) []Detail {
 	}
 
 	return []Detail{{"value", anyText(data)}}
+}
+
+// subjectOf returns the subject of a certificate, if that is short enough: for many names crypto/x509 needs the square of their number.
+func subjectOf(der []byte) (string, bool) {
+	if len(der) > maxCertificate {
+		return "", false
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil || len(cert.Subject.Names) > maxItems {
+		return "", false
+	}
+
+	return cert.Subject.String(), true
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"slices"
 	"strconv"
@@ -101,6 +102,43 @@ func TestCertificatesAreShownByTheirSubject(t *testing.T) {
 		}
 		if shown != min(n, 64) || shown+others != n {
 			t.Errorf("of %d certificates %d are shown, and %d counted", n, shown, others)
+		}
+	}
+}
+
+// TestASubjectWithoutEndIsNotSpelledOut: crypto/x509 needs the square of the number of names for that, so that one event could keep a reader busy for a minute.
+func TestASubjectWithoutEndIsNotSpelledOut(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, tc := range map[string]struct {
+		names, size int
+		want        string
+	}{
+		"64 names":                {64, 1, "certificate"},
+		"65 names":                {65, 1, "value"},
+		"15 KiB in a few names":   {15, 1 << 10, "certificate"},
+		"16 KiB and what is more": {16, 1 << 10, "value"},
+	} {
+		var subject pkix.RDNSequence
+		for range tc.names {
+			subject = append(subject, pkix.RelativeDistinguishedNameSET{{Type: asn1.ObjectIdentifier{1, 2, 3}, Value: strings.Repeat("x", tc.size)}})
+		}
+		name, err := asn1.Marshal(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), RawSubject: name}
+		cert, err := x509.CreateCertificate(rand.Reader, template, &x509.Certificate{}, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := event(t, hashed(7, eventlog.TypeEFIVariableAuthority, variable(guid16(), "db", slices.Concat(guid16(), cert)), s256))
+		details := e.Details()
+		if got := details[len(details)-1].Name; got != tc.want {
+			t.Errorf("%s: shown as %s, want %s", what, got, tc.want)
 		}
 	}
 }
