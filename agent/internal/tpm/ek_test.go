@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/trustpool/trustpool/tpmsim"
 )
@@ -140,6 +141,31 @@ func TestWithoutAnyTraceTheLowRangeIsDerived(t *testing.T) {
 	wantEKs(t, mustReadEKs(t, tpm, Auths{}),
 		told{"template L-1", "", "no certificate in NV index 0x01c00002", true, false},
 		told{"template L-2", "", "no certificate in NV index 0x01c0000a", true, false})
+}
+
+// inventive is a TPM that makes keys with an attribute that the template does not have: noDA (TPM 2.0 Part 2, 8.3).
+type inventive struct{ transport.TPM }
+
+func (i inventive) Send(command []byte) ([]byte, error) {
+	response, err := i.TPM.Send(command)
+
+	const attributes = headerSize + 4 + 4 + 2 + 2 + 2 // behind handle, parameterSize, and size, type and nameAlg of outPublic
+	if codeOf(command) == uint32(tpm2.TPMCCCreatePrimary) && len(response) > attributes+4 {
+		response[attributes+2] |= 1 << 2
+	}
+
+	return response, err
+}
+
+func TestAnEKThatIsNotQuiteOfItsTemplateIsTold(t *testing.T) {
+	t.Parallel()
+
+	tpm := watched(t, func(node *tpmsim.Node) {
+		evictEK(t, node, 0x81010001)
+		undefine(t, node, 0x01c00016)
+		evictEK(t, node, 0x81010016)
+	})
+	wantEKs(t, mustReadEKs(t, inventive{tpm}, Auths{}), told{"template L-1", "nv 0x01c00002", "", true, true})
 }
 
 func TestEachTemplatesCertificateIsFound(t *testing.T) {

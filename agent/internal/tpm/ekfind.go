@@ -257,7 +257,9 @@ func (f *ekFinder) derive(template *ekTemplate) (*ekKey, error) {
 	var key *ekKey
 
 	err := withDerivedEK(f.tpm, f.auths, template, func(primary *tpm2.CreatePrimaryResponse) error {
-		key = ekKeyOf(primary.OutPublic, 0)
+		if key = ekKeyOf(primary.OutPublic, 0); key != nil {
+			key.template = template // even if the TPM fills in more than was asked for: it is derived anew in this way
+		}
 
 		return nil
 	})
