@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trustpool/trustpool/server"
 	"github.com/trustpool/trustpool/server/api"
 	"github.com/trustpool/trustpool/server/internal/nodetest"
 	"github.com/trustpool/trustpool/server/internal/store"
@@ -43,6 +44,7 @@ func queriesOn(b *testing.B, database string) {
 	begun := time.Now()
 	names := fill(b, database, *queryNodes)
 	b.ReportMetric(time.Since(begun).Seconds(), "filled-s")
+	defer server.LeaveRoom()() // as the program does
 	s := &site{fleet: nodetest.NewFleet()}
 	s.challenger = &exchangeable{now: s.fleet}
 	s.run(b, database, lasting())

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,43 @@ func TestTheMetricsPageIsTheGoldenOne(t *testing.T) {
 			t.Errorf("%s: %q", path, got)
 		}
 	}
+}
+
+// A caller who asks while the collector runs waits for a processor: it is to come seldom, though the heap is small.
+func TestTheCollectorHasRoomUnlessTheEnvironmentSaysHowMuch(t *testing.T) {
+	t.Parallel()
+
+	x := newSite(t, 1, time.Hour, "")
+	admin := x.withAdmin(t)
+	for _, c := range []struct {
+		env  []string
+		room bool
+	}{
+		{[]string{"GOGC=", "GOMEMLIMIT="}, true},
+		{[]string{"GOGC=100", "GOMEMLIMIT="}, false},
+		{[]string{"GOGC=", "GOMEMLIMIT=256MiB"}, false},
+	} {
+		x.env = c.env
+		x.start(t)
+		x.waitUntil(t, "the server answers", x.answers)
+		x.waitUntil(t, fmt.Sprintf("with %v, %t is said of the collector's room", c.env, c.room), func(context.Context) bool {
+			return (nextCollection(t, get(t, "http://"+admin+"/metrics")) > 128<<20) == c.room
+		})
+		x.kill()
+	}
+}
+
+// nextCollection is the size of the heap at which the collector comes, in bytes.
+func nextCollection(t *testing.T, page string) float64 {
+	t.Helper()
+
+	_, after, _ := strings.Cut(page, "\ngo_memstats_next_gc_bytes ")
+	text, _, _ := strings.Cut(after, "\n")
+	size, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return size
 }
 
 // compare wants a page to be the golden one.

@@ -129,6 +129,7 @@ type service struct {
 
 // run listens, puts the server together and runs it until ctx ends.
 func (s service) run(ctx context.Context) error {
+	defer server.LeaveRoom()()
 	registry := daemon.NewRegistry(metricsPrefix)
 	supervisor := daemon.NewSupervisor(s.logger)
 	deps := server.Deps{
