@@ -203,7 +203,7 @@ func (k *Kubernetes) Write(ctx context.Context, host string, want State) error {
 		return fmt.Errorf("%w: %q can't be a node's name", ErrNoHost, clipped(host))
 	}
 
-	err := k.writeAgain(ctx, "api/v1/nodes/"+host, want)
+	err := k.writeAgain(ctx, host, want)
 	if isNotFound(err) {
 		err = errors.Join(ErrNoHost, err)
 	}
@@ -216,9 +216,9 @@ func (k *Kubernetes) Write(ctx context.Context, host string, want State) error {
 }
 
 // writeAgain writes until nobody else does at the same time.
-func (k *Kubernetes) writeAgain(ctx context.Context, path string, want State) error {
+func (k *Kubernetes) writeAgain(ctx context.Context, host string, want State) error {
 	for try := 1; ; try++ {
-		err := k.write(ctx, path, want)
+		err := k.write(ctx, host, want)
 		if !isStatus(err, http.StatusConflict) {
 			return err
 		}
@@ -235,18 +235,24 @@ func (k *Kubernetes) writeAgain(ctx context.Context, path string, want State) er
 	}
 }
 
-func (k *Kubernetes) write(ctx context.Context, path string, want State) error {
+func (k *Kubernetes) write(ctx context.Context, host string, want State) error {
 	metadata, err := k.metadata(want)
 	if err != nil {
 		return err
 	}
 
+	path := "api/v1/nodes/" + host
 	patch := map[string]any{"metadata": metadata}
 
 	if !want.Held {
 		var n kubernetesNode
 		if err := k.api.get(ctx, path, nil, &n); err != nil {
 			return err
+		}
+
+		// Of something else the taints are not this node's, and a patch without a version overwrites whatever there is.
+		if n.Metadata.Name != host || n.Metadata.ResourceVersion == "" {
+			return errors.New("the answer is not this node: kubernetes.url leads to something else than a Kubernetes API server")
 		}
 
 		if taints := k.taints(n.Spec.Taints, want.Bar); !sameTaints(taints, n.Spec.Taints) {

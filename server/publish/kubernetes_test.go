@@ -45,7 +45,7 @@ func TestKubernetesWriteTriesAgainWhereTheServerSaysSo(t *testing.T) {
 			var asked atomic.Int64
 			sink := kubernetesSink(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodGet {
-					fmt.Fprint(w, `{"kind":"Node"}`)
+					fmt.Fprint(w, `{"kind":"Node","metadata":{"name":"node1","resourceVersion":"7"}}`)
 					return
 				}
 
@@ -82,6 +82,33 @@ func TestKubernetesReadRefusesWhatIsNoListOfNodes(t *testing.T) {
 			sink := kubernetesSink(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, c.body) })
 			if _, err := sink.Read(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestKubernetesWritesNothingWhereTheAnswerIsNotTheNode(t *testing.T) {
+	t.Parallel()
+
+	for name, body := range map[string]string{
+		"an empty object":   `{}`,
+		"null":              `null`,
+		"another node":      `{"kind":"Node","metadata":{"name":"node2","resourceVersion":"7"}}`,
+		"one of no version": `{"kind":"Node","metadata":{"name":"node1"}}`,
+		"one in capitals":   `{"kind":"Node","metadata":{"name":"NODE1","resourceVersion":"7"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			sink := kubernetesSink(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet {
+					t.Error("it was written")
+				}
+
+				fmt.Fprint(w, body)
+			})
+			if err := sink.Write(t.Context(), "node1", publish.State{Marks: []string{label}, Bar: publish.NoGuests}); err == nil || !strings.Contains(err.Error(), "not this node") {
+				t.Errorf("error %v", err)
 			}
 		})
 	}

@@ -49,6 +49,9 @@ func (a *answers) placement() *Placement {
 	return &Placement{cloud: found, env: Env{Marks: []string{"T"}, Conflict: func() {}}, providers: map[string]provider{"a": {uuid: "a", root: true}}}
 }
 
+// node is what is read: to Placement it is a provider without traits.
+const node = `{"kind": "Node", "metadata": {"name": "a", "resourceVersion": "7"}}`
+
 func (a *answers) kubernetes() *Kubernetes {
 	return &Kubernetes{api: &kubernetesAPI{base: &url.URL{Scheme: "https", Host: "kubernetes"}, client: &http.Client{Transport: a}}, marks: []string{"T"}, conflict: func() {}}
 }
@@ -73,7 +76,7 @@ func TestAWriteIsTriedAgainAfterPausesThatGrow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				a := &answers{reading: "{}", writes: test.writes}
+				a := &answers{reading: node, writes: test.writes}
 				err := test.sink(a).Write(t.Context(), "a", State{Marks: []string{"T"}})
 				if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 					t.Errorf("error %v, want %q", err, test.want)
@@ -103,7 +106,7 @@ func TestAPauseEndsWithItsContext(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 				defer cancel()
-				a := &answers{reading: "{}", writes: []int{409, 200}}
+				a := &answers{reading: node, writes: []int{409, 200}}
 				began := time.Now()
 				err := sink(a).Write(ctx, "a", State{Marks: []string{"T"}})
 				if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(err), "409") {

@@ -156,7 +156,18 @@ func (p *Placement) list(ctx context.Context, trait string) ([]resourceproviders
 		return nil, err
 	}
 
+	// The client takes an answer without the list for an empty one: nobody would lose a mark.
+	if body, _ := page.GetBody().(map[string]any); !isList(body["resource_providers"]) {
+		return nil, errors.New("the answer has no list of them: placement.endpoint, or the service catalog, leads to something else than Placement")
+	}
+
 	return resourceproviders.ExtractResourceProviders(page)
+}
+
+func isList(value any) bool {
+	_, is := value.([]any)
+
+	return is
 }
 
 // Write implements Sink.

@@ -2,6 +2,8 @@ package publish_test
 
 import (
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -74,5 +76,50 @@ func TestTokenIsNotSentInTheClear(t *testing.T) {
 
 	if err := sink.Write(t.Context(), "compute1", publish.State{}); err == nil || !strings.Contains(err.Error(), "never reached") {
 		t.Errorf("Write() = %v", err)
+	}
+}
+
+func TestPlacementReadRefusesWhatIsNoListOfProviders(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range map[string]struct {
+		status     int
+		body, want string
+	}{
+		"an empty list":     {200, `{"resource_providers":[]}`, ""},
+		"an empty object":   {200, `{}`, "no list of them"},
+		"null":              {200, `null`, "no list of them"},
+		"null for the list": {200, `{"resource_providers":null}`, "no list of them"},
+		"a choice":          {300, `{"versions":[{"id":"v1.0"}]}`, "no list of them"},
+		"nothing":           {204, ``, "listing resource providers: EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut { // a trait
+					w.WriteHeader(http.StatusCreated)
+					return
+				}
+
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(c.status)
+				_, _ = w.Write([]byte(c.body))
+			}))
+			t.Cleanup(server.Close)
+
+			f := placementFile()
+			f.Placement = publish.PlacementConfig{AllowNoAuthentication: true, Endpoint: server.URL, Timeout: time.Minute}
+
+			sink, err := openPlacement(t, f, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			states, err := sink.Read(t.Context())
+			if c.want == "" && (err != nil || len(states) != 0) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, error %v, want %q", states, err, c.want)
+			}
+		})
 	}
 }
