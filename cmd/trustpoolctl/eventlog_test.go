@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -266,6 +267,25 @@ func TestLongListsAreComparedByName(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestLongListsOfOneNameAreComparedInTheirLength: a log of 16 MiB may have so many events of one type. With the square of their number it takes minutes.
+func TestLongListsOfOneNameAreComparedInTheirLength(t *testing.T) {
+	t.Parallel()
+
+	const n = 440_000
+	a := make([]record, n)
+	for i := range a {
+		a[i] = record{Num: i, Type: "EV_IPL", like: "EV_IPL"}
+	}
+	begun := time.Now()
+	found := comparison{}.match(a, []record{{Num: 7, Type: "EV_IPL", like: "EV_IPL"}})
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if len(found) != n-1 || found[0].Kind != "removed" || found[0].A.Num != 1 || found[n-2].A.Num != n-1 {
+		t.Errorf("%d differences, want that all events but the first were removed", len(found))
 	}
 }
 

@@ -118,7 +118,7 @@ func (c comparison) match(a, b []record) []difference {
 	}
 
 	for i := range a {
-		if slices.Contains(waiting[a[i].like], i) {
+		if queue := waiting[a[i].like]; len(queue) > 0 && i >= queue[0] { // what stands before it was paired
 			found = append(found, difference{Kind: "removed", A: &a[i]})
 		}
 	}

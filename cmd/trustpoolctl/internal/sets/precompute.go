@@ -161,14 +161,22 @@ func (f *precomputeFlags) moduleChanges(open *opened) ([]knowngood.Change, error
 		if err != nil {
 			return nil, err
 		}
+		if _, twice := lines[number]; twice {
+			return nil, console.Usagef("--module-cmdline: module %d is there twice", number)
+		}
 		lines[number] = line
 	}
 	var changes []knowngood.Change
+	seen := make(map[int]bool, len(f.modules))
 	for _, word := range f.modules {
 		number, name, err := numbered("--module", word)
 		if err != nil {
 			return nil, err
 		}
+		if seen[number] {
+			return nil, console.Usagef("--module: module %d is there twice", number)
+		}
+		seen[number] = true
 		image, err := open.file(name)
 		if err != nil {
 			return nil, err
