@@ -57,53 +57,57 @@ func parseJSON(raw []byte) (*nodeList, error) {
 	list := &nodeList{nodes: []api.NodeSpec{}, named: make(map[string]int)}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
-	if err := openList(decoder); err != nil {
+	ends, err := openList(decoder)
+	if err != nil {
 		return nil, lineError(raw, decoder, err)
 	}
+	line, counted := 1, 0 // the line of raw[counted]: a list is long, and each line is counted once
 	for decoder.More() {
 		begin := int(decoder.InputOffset())
 		begin += len(raw[begin:]) - len(bytes.TrimLeft(raw[begin:], ", \t\r\n"))
+		line, counted = line+linesOf(raw[counted:begin]), begin
 		var spec api.NodeSpec
 		if err := decoder.Decode(&spec); err != nil {
-			return nil, fmt.Errorf("line %d: entry %d: %w", lineAt(raw, begin), len(list.nodes)+1, err)
+			return nil, fmt.Errorf("line %d: entry %d: %w", line, len(list.nodes)+1, err)
 		}
 		list.nodes = append(list.nodes, spec)
-		list.lines = append(list.lines, lineAt(raw, begin))
-		list.named[strings.ToLower(spec.Name)] = lineAt(raw, begin)
+		list.lines = append(list.lines, line)
+		list.named[strings.ToLower(spec.Name)] = line
 	}
-	for _, token := range []json.Delim{']', '}'} {
-		if got, err := decoder.Token(); errors.Is(err, io.EOF) && token == '}' {
-			break
-		} else if err != nil || got != token {
+	for _, end := range ends {
+		if got, err := decoder.Token(); err != nil || got != end {
 			return nil, lineError(raw, decoder, errors.Join(errors.New("the list of nodes does not end as it began"), err))
 		}
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, lineError(raw, decoder, errors.New("something follows the end of the list of nodes"))
 	}
 	return list, nil
 }
 
-// openList reads up to the first node: [ or {"nodes": [.
-func openList(decoder *json.Decoder) error {
-	for _, want := range []json.Token{json.Delim('{'), "nodes", json.Delim('[')} {
+// openList reads up to the first node, [ or {"nodes": [, and returns what has to stand behind the last.
+func openList(decoder *json.Decoder) (ends []json.Delim, err error) {
+	for i, want := range []json.Token{json.Delim('{'), "nodes", json.Delim('[')} {
 		token, err := decoder.Token()
-		if err != nil {
-			return err
-		}
-		if token == json.Delim('[') {
-			return nil
-		}
-		if token != want {
-			return errors.New(`this is no list of nodes: write [{"name": ..., "address": ..., "pool": ...}, ...]`)
+		switch {
+		case err != nil:
+			return nil, err
+		case token == json.Delim('[') && i == 0:
+			return []json.Delim{']'}, nil
+		case token != want:
+			return nil, errors.New(`this is no list of nodes: write [{"name": ..., "address": ..., "pool": ...}, ...]`)
 		}
 	}
-	return nil
+	return []json.Delim{']', '}'}, nil
 }
 
 // lineError says in which line an error is.
 func lineError(raw []byte, decoder *json.Decoder, err error) error {
-	return fmt.Errorf("line %d: %w", lineAt(raw, int(decoder.InputOffset())), err)
+	return fmt.Errorf("line %d: %w", 1+linesOf(raw[:decoder.InputOffset()]), err)
 }
 
-func lineAt(raw []byte, offset int) int { return 1 + bytes.Count(raw[:offset], []byte("\n")) }
+// linesOf counts the lines that end in raw.
+func linesOf(raw []byte) int { return bytes.Count(raw, []byte("\n")) }
 
 // explain turns the server's count of entries into lines, one for each problem.
 func (l *nodeList) explain(path string, err error) error {
