@@ -169,6 +169,18 @@ func TestEventsAreReadAndAStreamThatEndsIsAnError(t *testing.T) {
 	}
 }
 
+func TestAnEventWithoutEndIsGivenUp(t *testing.T) {
+	t.Parallel()
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "event: verdict\nid: 5\n"+strings.Repeat("data: "+strings.Repeat(" ", 1<<16)+"\n", 32))
+	})
+	for _, err := range c.Events(t.Context(), 4) {
+		if err == nil || !strings.Contains(err.Error(), "one has more than 1048576 bytes") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestFollowGoesOnAfterTheLastEventAndEndsWhenItIsRefused(t *testing.T) {
 	t.Parallel()
 	streams := 0

@@ -18,7 +18,7 @@ import (
 const (
 	// silence is how long a stream may say nothing: three heartbeats of the server.
 	silence = 45 * time.Second
-	// maxEvent bounds one line of a stream.
+	// maxEvent bounds one line of a stream, and all lines of one event together.
 	maxEvent = 1 << 20
 	// maxPause is the longest pause before a stream is opened again.
 	maxPause = 30 * time.Second
@@ -87,6 +87,9 @@ func (c *Client) events(ctx context.Context, after int64, each func(Event) bool)
 	var e rawEvent
 	for lines.Scan() {
 		watch.Reset(silence)
+		if len(e.data)+len(lines.Bytes()) > maxEvent {
+			return fmt.Errorf("reading events: one has more than %d bytes", maxEvent)
+		}
 		if whole := e.add(lines.Bytes()); !whole {
 			continue
 		}
