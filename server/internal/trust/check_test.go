@@ -99,14 +99,16 @@ func TestWhatIsWrongWithPoolsAndSetsIsTold(t *testing.T) {
 		spoil func(*trust.Set)
 		want  string
 	}{
-		"good":                    {func(*trust.Set) {}, ""},
-		"no name":                 {func(s *trust.Set) { s.Name = "" }, "is no name"},
-		"no part":                 {func(s *trust.Set) { s.Part = "" }, "part"},
-		"a node without the part": {func(s *trust.Set) { s.Node = "node1" }, "node"},
-		"the part without a node": {func(s *trust.Set) { s.Part = trust.HostSpecific }, "node"},
-		"times in disorder":       {func(s *trust.Set) { s.ValidFrom, s.ValidUntil = noon, noon.Add(-time.Second) }, "valid_until"},
-		"no values":               {func(s *trust.Set) { s.KnownGood = verifier.KnownGood{} }, "no PCR"},
-		"a pinned AK":             {func(s *trust.Set) { s.KnownGood.AKs = make([]verifier.AKPin, 1) }, "pins AKs"},
+		"good":                          {func(*trust.Set) {}, ""},
+		"no name":                       {func(s *trust.Set) { s.Name = "" }, "is no name"},
+		"no part":                       {func(s *trust.Set) { s.Part = "" }, "part"},
+		"a node without the part":       {func(s *trust.Set) { s.Node = "node1" }, "node"},
+		"the part without a node":       {func(s *trust.Set) { s.Part = trust.HostSpecific }, "node"},
+		"an end that is stored as none": {func(s *trust.Set) { s.ValidUntil = time.Unix(0, 0) }, "valid_until"},
+		"an end before 1970":            {func(s *trust.Set) { s.ValidUntil = time.Unix(-1, 0) }, "valid_until"},
+		"times in disorder":             {func(s *trust.Set) { s.ValidFrom, s.ValidUntil = noon, noon.Add(-time.Second) }, "valid_until"},
+		"no values":                     {func(s *trust.Set) { s.KnownGood = verifier.KnownGood{} }, "no PCR"},
+		"a pinned AK":                   {func(s *trust.Set) { s.KnownGood.AKs = make([]verifier.AKPin, 1) }, "pins AKs"},
 		"a digest of no bank": {func(s *trust.Set) {
 			s.KnownGood.PCRs = []verifier.KnownPCR{{Bank: 0x0B, PCR: 17, Values: []verifier.Hex{{1}}}}
 		}, "known_good"},

@@ -86,6 +86,9 @@ func (s *Set) Check() error {
 	if !s.ValidFrom.IsZero() && !s.ValidUntil.IsZero() && !s.ValidFrom.Before(s.ValidUntil) {
 		errs = append(errs, errors.New("valid_until: is not after valid_from"))
 	}
+	if !s.ValidUntil.IsZero() && s.ValidUntil.UnixMilli() <= 0 { // the first moment of 1970 is stored as no time: such a set would count forever
+		errs = append(errs, errors.New("valid_until: is not after the beginning of 1970, so that the set would never count: leave it out if it has no end"))
+	}
 	return errors.Join(append(errs, s.checkKnownGood())...)
 }
 
