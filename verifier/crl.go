@@ -105,6 +105,9 @@ func checkRevocation(crls []CRL, ways [][]*x509.Certificate, at time.Time) error
 	if covered {
 		return nil
 	}
+	if uncovered == nil { // whoever calls this found a way, but no way is no reason to pass
+		return errors.New("there is no way to a root that revocation lists could speak of")
+	}
 	return uncovered
 }
 
