@@ -110,7 +110,7 @@ func (c comparison) match(a, b []record) []difference {
 			found = append(found, d)
 		}
 		if i < last && moved == nil {
-			moved = &difference{Kind: "moved", A: &a[last], B: &b[lastB]}
+			moved = &difference{Kind: "moved", A: &a[last], B: &b[lastB]} //nolint:gosec // last is above i, so that both are set
 		}
 		if i > last {
 			last, lastB = i, j
