@@ -19,10 +19,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // patience is how long PostgreSQL may take to start or to stop.
 const patience = 3 * time.Minute
+
+// objectInUse is what PostgreSQL says of a database that others are connected to, once it has waited for five seconds for them to leave (PostgreSQL, appendix A).
+const objectInUse = "55006"
 
 // Cluster is a PostgreSQL of the test's own. Its methods are for one caller at a time.
 type Cluster struct {
@@ -36,7 +40,7 @@ type Cluster struct {
 // Start starts a cluster that loses nothing when it is killed, for one test. It ends with the test.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
-	c, err := begin()
+	c, err := begin("")
 	if err == nil {
 		t.Cleanup(c.remove)
 		err = c.up()
@@ -47,8 +51,8 @@ func Start(t testing.TB) *Cluster {
 	return c
 }
 
-// begin makes the files of a cluster.
-func begin(settings ...string) (*Cluster, error) {
+// begin makes the files of a cluster in a new folder below temp, or below that of the system if it is empty.
+func begin(temp string, settings ...string) (*Cluster, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
 		path, err := exec.LookPath("initdb")
@@ -58,7 +62,7 @@ func begin(settings ...string) (*Cluster, error) {
 		found = []string{path}
 	}
 	c := &Cluster{bin: filepath.Dir(found[len(found)-1]), settings: settings}
-	if c.dir, err = os.MkdirTemp("", "pg"); err != nil {
+	if c.dir, err = os.MkdirTemp(temp, "pg"); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() == 0 { // which PostgreSQL refuses to run as
@@ -190,15 +194,15 @@ func (c *Cluster) url(database string) string {
 // Database makes an empty database, and returns its URL.
 func (c *Cluster) Database(t testing.TB) string {
 	t.Helper()
-	name, err := create(c.url("postgres"))
+	name, err := create(c.url("postgres"), "template1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c.url(name)
 }
 
-// create makes a database in the cluster in which another one has that URL.
-func create(beside string) (name string, err error) {
+// create makes a copy of a database in the cluster in which another one has that URL. Whoever has left the template may be there for a moment yet: it waits.
+func create(beside, template string) (name string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, beside)
@@ -206,8 +210,12 @@ func create(beside string) (name string, err error) {
 		return "", err
 	}
 	name = "t" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
-	return name, errors.Join(err, conn.Close(ctx))
+	for {
+		_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{template}.Sanitize())
+		if said, ok := errors.AsType[*pgconn.PgError](err); !ok || said.Code != objectInUse || ctx.Err() != nil {
+			return name, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+		}
+	}
 }
 
 // Kill kills the process that PostgreSQL begins with, by SIGKILL. Those that it has started notice, and end.

@@ -1,11 +1,13 @@
 package pgtest
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -13,10 +15,10 @@ import (
 // variable is where the tests of a package find the cluster that they share.
 const variable = "TRUSTPOOL_TEST_POSTGRES"
 
-// Main is for TestMain of packages whose tests share a cluster, each with a database of its own. It runs the tests, and returns the exit code. What is written is not synced to the disk: tests that kill
-// PostgreSQL need a cluster from Start.
+// Main is for TestMain of packages whose tests share a cluster, each with a database of its own. It runs the tests, and returns the exit code. What is written stays in memory, or is at least not synced to the
+// disk: tests that kill PostgreSQL need a cluster from Start.
 func Main(m *testing.M) int {
-	c, err := begin("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+	c, err := begin(memory(), "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 	if err == nil {
 		defer c.remove()
 		err = c.up()
@@ -31,33 +33,73 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
+// memory is a folder that is in memory, if there is one with room for the databases of some packages, each of which has 10 MiB at least. Whoever sets TMPDIR has chosen another, and takes away what a
+// killed test leaves there.
+func memory() string {
+	const (
+		folder = "/dev/shm"
+		room   = 4 << 30
+	)
+	var system syscall.Statfs_t
+	if os.Getenv("TMPDIR") != "" || syscall.Statfs(folder, &system) != nil || system.Bavail < room/uint64(system.Bsize) { // #nosec G115 -- the size of a block
+		return ""
+	}
+	return folder
+}
+
 // Database makes an empty database in the cluster of Main, and returns its URL.
 func Database(t testing.TB) string {
 	t.Helper()
-	beside := os.Getenv(variable)
-	if beside == "" {
-		t.Fatal("no cluster: TestMain of this package does not call pgtest.Main")
-	}
-	name, err := create(beside)
+	database, err := New()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return database
+}
+
+// New is Database for whoever has no test, because what it makes is for several.
+func New() (database string, err error) { return copyOf("template1") } // as CREATE DATABASE does by itself
+
+// Copy makes a copy of a database in the cluster of Main, and returns its URL. Those who use the original must leave it before, or this waits for them.
+func Copy(t testing.TB, database string) string {
+	t.Helper()
+	original, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	another, err := copyOf(strings.TrimPrefix(original.Path, "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return another
+}
+
+// copyOf makes a copy of the database with a name.
+func copyOf(template string) (database string, err error) {
+	beside := os.Getenv(variable)
+	if beside == "" {
+		return "", errors.New("no cluster: TestMain of this package does not call pgtest.Main")
+	}
+	name, err := create(beside, template)
+	if err != nil {
+		return "", err
 	}
 	there, err := url.Parse(beside)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	there.Path = "/" + name
-	return there.String()
+	return there.String(), nil
 }
 
-// Again runs all tests of a package but the one that calls it once more, in a process of its own that has a setting (NAME=VALUE) in its environment.
-func Again(t *testing.T, setting string) {
+// Again runs all tests of a package but the one that calls it, and some that the setting makes no difference to, once more: in a process of its own that has the setting (NAME=VALUE) in its environment.
+func Again(t *testing.T, setting string, besides ...string) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-test.skip=^" + t.Name() + "$"}
+	args := []string{"-test.skip=^(" + strings.Join(append(besides, t.Name()), "|") + ")$"}
 	if deadline, isBound := t.Deadline(); isBound {
 		args = append(args, "-test.timeout="+time.Until(deadline).String())
 	}

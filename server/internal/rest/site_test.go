@@ -28,7 +28,7 @@ const validity = 30 * time.Minute // a busy machine takes minutes for these test
 
 func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 
-func TestTheSameHoldsOnPostgreSQL(t *testing.T) { storetest.OnPostgres(t) }
+func TestTheSameHoldsOnPostgreSQL(t *testing.T) { storetest.OnPostgres(t, "FuzzREST") }
 
 // site is a server over TLS with a database: good.example (alias good) is trusted, bad.example is not, silent.example was never asked.
 type site struct {
@@ -66,7 +66,7 @@ func emptySite(t testing.TB) *site {
 // unserved is an empty site that nobody can reach yet.
 func unserved(t testing.TB, on storetest.Engine) *site {
 	t.Helper()
-	database := on.Database(t)
+	database := on.Empty(t)
 	db := storetest.Open(t, database)
 	cloud, err := nodetest.NewCloud(t.Context(), db, time.Now())
 	if err != nil {

@@ -27,8 +27,8 @@ func Main(m *testing.M) int {
 }
 
 // OnPostgres is a test that runs all others of its package once more, in a process of its own in which Default is PostgreSQL. That does not follow the clock of a synctest bubble: what tests in one
-// stays on SQLite.
-func OnPostgres(t *testing.T) {
+// stays on SQLite. Besides names tests that never ask for Default: they would do the same again.
+func OnPostgres(t *testing.T, besides ...string) {
 	t.Parallel()
-	pgtest.Again(t, variable+"="+string(Postgres))
+	pgtest.Again(t, variable+"="+string(Postgres), besides...)
 }

@@ -12,7 +12,7 @@ import (
 // New opens an empty database of the kind Default, until the test ends.
 func New(t testing.TB) *store.Store {
 	t.Helper()
-	return Open(t, Default().Database(t))
+	return Open(t, Default().Empty(t))
 }
 
 // Open opens a database, as store.Open names it, until the test ends.
