@@ -92,6 +92,10 @@ func TestFromNodesToPods(t *testing.T) {
 	s.server.Kill()
 	took = r.shows(t, map[string]publish.State{"node1": {Bar: publish.NoNewGuests}, "node2": {Bar: publish.NoNewGuests}, "node3": {Held: true}})
 	t.Logf("from the attestation server's end to no labels, with max_age 5s: %s", took)
+	// The scheduler lost the API server for a while, and acts on what it saw last until it follows again. What it hears comes in its order: when it knows a new node, it knows of the labels, too.
+	r.hostNamed(t, "newest", nil)
+	r.pod(t, "newest", onNewest)
+	r.landsOn(t, "newest", "newest")
 	r.pod(t, "last", asks)
 	r.unschedulable(t, "last")
 

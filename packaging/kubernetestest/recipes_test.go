@@ -151,6 +151,10 @@ func TestRecipesAreTaken(t *testing.T) {
 // plain is a pod that does not ask for trust.
 const plain = `{apiVersion: v1, kind: Pod, metadata: {name: plain}, spec: {containers: [{name: main, image: registry.example/app:1}]}}`
 
+// onNewest is a pod for the node newest, whatever taints that has.
+const onNewest = `{apiVersion: v1, kind: Pod, metadata: {name: newest}, spec: {containers: [{name: main, image: registry.example/app:1}], tolerations: [{operator: Exists}],
+  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: [newest]}]}]}}}}}`
+
 // account makes the service account that a namespace's pods have, as a controller does that is not there.
 func (c *cluster) account(t *testing.T, namespace string) {
 	t.Helper()
