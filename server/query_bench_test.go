@@ -41,10 +41,10 @@ func BenchmarkQueriesPostgres(b *testing.B) {
 }
 
 func queriesOn(b *testing.B, database string) {
+	defer server.LeaveRoom()() // as the program does
 	begun := time.Now()
 	names := fill(b, database, *queryNodes)
 	b.ReportMetric(time.Since(begun).Seconds(), "filled-s")
-	defer server.LeaveRoom()() // as the program does
 	s := &site{fleet: nodetest.NewFleet()}
 	s.challenger = &exchangeable{now: s.fleet}
 	s.run(b, database, lasting())

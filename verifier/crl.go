@@ -113,6 +113,9 @@ func checkRevocation(crls []CRL, ways [][]*x509.Certificate, at time.Time) error
 
 // checkWay goes from the EK certificate to the last below the root.
 func checkWay(crls []CRL, way []*x509.Certificate, at time.Time) error {
+	if len(way) == 0 {
+		return errors.New("there is no certificate on a way to a root")
+	}
 	var errs []error
 	for i := range len(way) - 1 {
 		errs = append(errs, checkStatus(crls, way[i], way[i+1], at))

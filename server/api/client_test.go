@@ -174,10 +174,15 @@ func TestAnEventWithoutEndIsGivenUp(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "event: verdict\nid: 5\n"+strings.Repeat("data: "+strings.Repeat(" ", 1<<16)+"\n", 32))
 	})
+	told := 0
 	for _, err := range c.Events(t.Context(), 4) {
+		told++
 		if err == nil || !strings.Contains(err.Error(), "one has more than 1048576 bytes") {
 			t.Error(err)
 		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times", told)
 	}
 }
 

@@ -33,6 +33,7 @@ type Cluster struct {
 	dir, bin string
 	account  *syscall.Credential // nil: ours
 	settings []string
+	lock     *os.File      // holds dir against sweep
 	process  *os.Process   // nil while it does not run
 	gone     chan struct{} // closed once process has ended
 }
@@ -62,8 +63,11 @@ func begin(temp string, settings ...string) (*Cluster, error) {
 		found = []string{path}
 	}
 	c := &Cluster{bin: filepath.Dir(found[len(found)-1]), settings: settings}
-	if c.dir, err = os.MkdirTemp(temp, "pg"); err != nil {
+	if c.dir, err = os.MkdirTemp(temp, prefix); err != nil {
 		return nil, err
+	}
+	if c.lock, err = lock(c.dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(c.dir))
 	}
 	if os.Geteuid() == 0 { // which PostgreSQL refuses to run as
 		if c.account, err = account(); err == nil {
@@ -78,7 +82,7 @@ func begin(temp string, settings ...string) (*Cluster, error) {
 		err = c.run("initdb", "--pgdata", c.data(), "--username", "trustpool", "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US", "--no-sync")
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(c.dir))
+		return nil, errors.Join(err, os.RemoveAll(c.dir), c.lock.Close())
 	}
 	return c, nil
 }
@@ -279,4 +283,5 @@ func (c *Cluster) down(signal os.Signal) error {
 func (c *Cluster) remove() {
 	_ = c.down(syscall.SIGQUIT) // at once
 	_ = os.RemoveAll(c.dir)     // a temporary folder
+	_ = c.lock.Close()          // nothing was written to it
 }

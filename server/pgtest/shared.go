@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,7 +19,7 @@ const variable = "TRUSTPOOL_TEST_POSTGRES"
 // Main is for TestMain of packages whose tests share a cluster, each with a database of its own. It runs the tests, and returns the exit code. What is written stays in memory, or is at least not synced to the
 // disk: tests that kill PostgreSQL need a cluster from Start.
 func Main(m *testing.M) int {
-	c, err := begin(memory(), "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+	c, err := begin(memory(), "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=64MB")
 	if err == nil {
 		defer c.remove()
 		err = c.up()
@@ -33,18 +34,49 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// memory is a folder that is in memory, if there is one with room for the databases of some packages, each of which has 10 MiB at least. Whoever sets TMPDIR has chosen another, and takes away what a
-// killed test leaves there.
+// memory is a folder that is in memory, if there is one with room for the databases of some packages, each of which has 10 MiB at least. Whoever sets TMPDIR has chosen another.
+//
+// What killed tests have left there is taken away first: it would not go before the machine does.
 func memory() string {
 	const (
 		folder = "/dev/shm"
 		room   = 4 << 30
 	)
+	sweep(folder)
 	var system syscall.Statfs_t
 	if os.Getenv("TMPDIR") != "" || syscall.Statfs(folder, &system) != nil || system.Bavail < room/uint64(system.Bsize) { // #nosec G115 -- the size of a block
 		return ""
 	}
 	return folder
+}
+
+// prefix begins the names of clusters' folders.
+const prefix = "trustpool-pg"
+
+// sweep takes away the clusters of a folder that nobody holds any more.
+func sweep(folder string) {
+	left, _ := filepath.Glob(filepath.Join(folder, prefix+"*")) // the pattern is well formed
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < time.Minute {
+			continue // it may not be locked yet
+		}
+		if held, err := lock(dir); err == nil {
+			_ = os.RemoveAll(dir) // the next one tries again
+			_ = held.Close()      // nothing was written to it
+		}
+	}
+}
+
+// lock holds a folder until the file is closed, or the process ends.
+func lock(dir string) (*os.File, error) {
+	file, err := os.Open(dir) // #nosec G304 -- a folder of this package
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { // #nosec G115 -- a file descriptor
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // Database makes an empty database in the cluster of Main, and returns its URL.

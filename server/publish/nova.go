@@ -66,6 +66,11 @@ func (p *Placement) listNodes(ctx context.Context) (map[string]hypervisors.Hyper
 		return nil, fmt.Errorf("listing hypervisors: %w", err)
 	}
 
+	// The client takes an answer without the list for an empty one: no host would ever be barred, and nobody told.
+	if len(found) == 0 && len(p.providers) > 0 {
+		return nil, errors.New("listing hypervisors: there are none, where Placement has some: does placement.compute_endpoint, or the service catalog, lead to Nova?")
+	}
+
 	nodes := make(map[string]hypervisors.Hypervisor, len(found))
 	managed := map[string]int{}
 

@@ -49,8 +49,8 @@ func (a *answers) placement() *Placement {
 	return &Placement{cloud: found, env: Env{Marks: []string{"T"}, Conflict: func() {}}, providers: map[string]provider{"a": {uuid: "a", root: true}}}
 }
 
-// node is what is read: to Placement it is a provider without traits.
-const node = `{"kind": "Node", "metadata": {"name": "a", "resourceVersion": "7"}}`
+// node is what is read: a node of Kubernetes, and to Placement the traits of a provider that has none.
+const node = `{"kind": "Node", "metadata": {"name": "a", "resourceVersion": "7"}, "resource_provider_generation": 0, "traits": []}`
 
 func (a *answers) kubernetes() *Kubernetes {
 	return &Kubernetes{api: &kubernetesAPI{base: &url.URL{Scheme: "https", Host: "kubernetes"}, client: &http.Client{Transport: a}}, marks: []string{"T"}, conflict: func() {}}
@@ -117,5 +117,31 @@ func TestAPauseEndsWithItsContext(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestOpenStacksAnswersWithoutTheListAreNotBelieved(t *testing.T) {
+	t.Parallel()
+
+	for body, good := range map[string]bool{
+		`{"resource_provider_generation": 7, "traits": ["T"]}`: true,
+		`{}`:                                  false,
+		`null`:                                false,
+		`{"traits": ["T"]}`:                   false,
+		`{"resource_provider_generation": 7}`: false,
+		`{"resource_provider_generation": 7, "traits": null}`:     false,
+		`{"resource_provider_generation": null, "traits": ["T"]}`: false,
+	} {
+		a := &answers{reading: body, writes: []int{200}}
+		if err := a.placement().Write(t.Context(), "a", State{}); (err == nil) != good || (len(a.written) == 1) != good {
+			t.Errorf("traits %s: error %v, written %d times", body, err, len(a.written))
+		}
+	}
+	for body, good := range map[string]bool{`{"hypervisors": [{"id": "a", "hypervisor_version": 1, "service": {"id": "b"}}]}`: true, `{"hypervisors": []}`: false, `{}`: false, `{"hypervisors": null}`: false} {
+		p := (&answers{reading: body}).placement()
+		p.cloud.compute = p.cloud.placement
+		if nodes, err := p.listNodes(t.Context()); (err == nil) != good || (len(nodes) == 1) != good {
+			t.Errorf("hypervisors %s: %d, error %v", body, len(nodes), err)
+		}
 	}
 }

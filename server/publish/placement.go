@@ -158,11 +158,14 @@ func (p *Placement) list(ctx context.Context, trait string) ([]resourceproviders
 
 	// The client takes an answer without the list for an empty one: nobody would lose a mark.
 	if body, _ := page.GetBody().(map[string]any); !isList(body["resource_providers"]) {
-		return nil, errors.New("the answer has no list of them: placement.endpoint, or the service catalog, leads to something else than Placement")
+		return nil, errors.New("the answer has no list of them: " + notPlacement)
 	}
 
 	return resourceproviders.ExtractResourceProviders(page)
 }
+
+// notPlacement is what to do about answers that are none of Placement's.
+const notPlacement = "placement.endpoint, or the service catalog, leads to something else than Placement"
 
 func isList(value any) bool {
 	_, is := value.([]any)
@@ -240,9 +243,17 @@ func (p *Placement) writeTraits(ctx context.Context, uuid string, want []string)
 
 // replaceTraits writes only if something differs, and only what was just read.
 func (p *Placement) replaceTraits(ctx context.Context, uuid string, want []string) error {
-	current, err := resourceproviders.GetTraits(ctx, p.cloud.placement, uuid).Extract()
+	read := resourceproviders.GetTraits(ctx, p.cloud.placement, uuid)
+
+	current, err := read.Extract()
 	if err != nil {
 		return err
+	}
+
+	// As in list: without the list, the provider would bear nothing that could be taken away, and without the generation a write has no precondition.
+	body, _ := read.Body.(map[string]any)
+	if body["resource_provider_generation"] == nil || !isList(body["traits"]) {
+		return errors.New("the answer has no list of traits and no generation: " + notPlacement)
 	}
 
 	// Never nil, which would be sent as null. Deleting all traits instead of writing an empty list would take Nova's own with them, unseen by its generation.

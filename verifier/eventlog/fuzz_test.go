@@ -93,7 +93,7 @@ func FuzzTrim(f *testing.F) {
 
 // FuzzParseIMA: a list that is read is written as the same bytes.
 func FuzzParseIMA(f *testing.F) {
-	seed(f, [][]byte{imaSample(), violation()}, "ima")
+	seed(f, [][]byte{imaSample(), violation(), imaWithPath(nil)}, "ima")
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		l, err := eventlog.ParseIMA(raw)
 		if err != nil {

@@ -21,6 +21,15 @@ func violation() []byte {
 	return slices.Concat(r[:4], make([]byte, 20), r[24:])
 }
 
+// imaWithPath is a record with all of a path's field, the NUL too.
+func imaWithPath(path []byte) []byte {
+	r := imaRecord("ima-ng", "sha256", "", make([]byte, 32))
+	digest := slices.Concat([]byte("sha256:\x00"), make([]byte, 32))
+	data := slices.Concat(u32(len(digest)), digest, u32(len(path)), path)
+
+	return slices.Concat(r[:24], u32(len("ima-ng")), []byte("ima-ng"), u32(len(data)), data)
+}
+
 func imaSample() []byte {
 	return slices.Concat(
 		imaRecord("ima-ng", "sha256", "boot_aggregate", bytes.Repeat([]byte{1}, 32)),
@@ -133,15 +142,9 @@ func TestMalformedIMAListsAreRefused(t *testing.T) {
 			t.Errorf("%.200v, want %q", err, want)
 		}
 	}
-	withPath := func(path []byte) []byte {
-		digest := slices.Concat([]byte("sha256:\x00"), make([]byte, 32))
-		data := slices.Concat(u32(len(digest)), digest, u32(len(path)), path)
-
-		return slices.Concat(good[:24], u32(len("ima-ng")), []byte("ima-ng"), u32(len(data)), data)
-	}
 	for name, raw := range map[string][]byte{
-		"path of no bytes":        withPath(nil),
-		"path without its NUL":    withPath([]byte("/x")),
+		"path of no bytes":        imaWithPath(nil),
+		"path without its NUL":    imaWithPath([]byte("/x")),
 		"name of a hash too long": imaRecord("ima-ng", strings.Repeat("h", 17), "/x", make([]byte, 32)),
 		"other template":          imaRecord("ima-buf", "sha256", "/x", make([]byte, 32)),
 		"ima-ng with a signature": imaRecord("ima-ng", "sha256", "/x", make([]byte, 32), []byte{1}),

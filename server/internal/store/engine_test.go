@@ -34,7 +34,7 @@ func TestADatabaseOfTheTestsIsAsANewOneIs(t *testing.T) {
 		storetest.Open(t, made)
 		asked := shape[on] + " UNION ALL SELECT 'migrated to ' || max(version_id) FROM goose_db_version ORDER BY 1"
 
-		want, got := texts(t, made, asked), texts(t, on.Empty(t), asked) // of which no store has seen the second
+		want, got := texts(t, made, asked), texts(t, on.Empty(t), asked) // no store has opened the copy
 		if diff := cmp.Diff(want, got); diff != "" || len(got) < 20 {
 			t.Errorf("%d lines, (-new +copy):\n%s", len(got), diff)
 		}

@@ -162,7 +162,7 @@ func (f *precomputeFlags) moduleChanges(open *opened) ([]knowngood.Change, error
 			return nil, err
 		}
 		if _, twice := lines[number]; twice {
-			return nil, console.Usagef("--module-cmdline: module %d is there twice", number)
+			return nil, console.Usagef("--module-cmdline: module %d is there twice: give each once", number)
 		}
 		lines[number] = line
 	}
@@ -174,7 +174,7 @@ func (f *precomputeFlags) moduleChanges(open *opened) ([]knowngood.Change, error
 			return nil, err
 		}
 		if seen[number] {
-			return nil, console.Usagef("--module: module %d is there twice", number)
+			return nil, console.Usagef("--module: module %d is there twice: give each once", number)
 		}
 		seen[number] = true
 		image, err := open.file(name)
